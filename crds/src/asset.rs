@@ -10,9 +10,8 @@ const QUOTES: [&str; 12] =
     ["USDT", "USDC", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "NZD", "BTC", "ETH"];
 
 /// Currencies of the forex class: both sides of a pair must be one of these.
-const FIAT: [&str; 14] = [
-    "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "SGD", "HKD", "PLN",
-];
+const FIAT: [&str; 14] =
+    ["USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "SGD", "HKD", "PLN"];
 
 /// Bases of the crypto class.
 const CRYPTO: [&str; 24] = [
@@ -106,10 +105,8 @@ impl Asset {
             return Self::from_codes(base, quote).ok_or_else(unknown);
         }
         let known = |code: &str| CRYPTO.contains(&code) || FIAT.contains(&code);
-        let mut candidates: Vec<Self> = QUOTES
-            .iter()
-            .filter_map(|quote| Self::from_codes(upper.strip_suffix(quote)?, quote))
-            .collect();
+        let mut candidates: Vec<Self> =
+            QUOTES.iter().filter_map(|quote| Self::from_codes(upper.strip_suffix(quote)?, quote)).collect();
         // A known base settles it: BTCUSDT is BTC-USDT; the longest quote comes first.
         candidates.sort_by_key(|asset| std::cmp::Reverse((known(&asset.base), asset.quote.len())));
         let mut readings = candidates.into_iter();

@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn maps_merge_key_by_key_and_lists_replace() {
         let bot = json!({"risk": {"confidenceFloor": 80, "cooldown": null}, "assets": [{"pair": "BTC-USD"}]});
-        let default = json!({"risk": {"confidenceFloor": 70, "cooldown": "300s"}, "assets": [{"pair": "ETH-USD"}]});
+        let default =
+            json!({"risk": {"confidenceFloor": 70, "cooldown": "300s"}, "assets": [{"pair": "ETH-USD"}]});
         let merged = Merged::from_layers([(Layer::Bot, &bot), (Layer::Default, &default)]);
         assert_eq!(
             merged.value,

@@ -27,7 +27,9 @@ pub struct Rendering {
 #[derive(Debug, thiserror::Error)]
 pub enum RenderingError {
     /// Written by a newer operator.
-    #[error("configVersion {found} is newer than this agent understands ({CONFIG_VERSION}); update agent.image")]
+    #[error(
+        "configVersion {found} is newer than this agent understands ({CONFIG_VERSION}); update agent.image"
+    )]
     TooNew {
         /// The version found.
         found: u64,

@@ -55,8 +55,9 @@ pub struct Effective {
 /// # Errors
 /// Every problem found, each with the field, the value and the remedy.
 pub fn resolve(spec: &Value) -> Result<Effective, ConfigErrors> {
-    let defaults =
-        DEFAULTS.as_ref().map_err(|error| ConfigError::new("defaults", format!("cannot be read: {error}")))?;
+    let defaults = DEFAULTS
+        .as_ref()
+        .map_err(|error| ConfigError::new("defaults", format!("cannot be read: {error}")))?;
     let mut merged = Merged::from_layers([(Layer::Bot, spec), (Layer::Default, &defaults.spec)]);
     underlay_kinds(&mut merged, "feeds", &defaults.feed);
     underlay_kinds(&mut merged, "venues", &defaults.venue);
@@ -253,10 +254,19 @@ mod tests {
             (refused(|s| s["feeds"] = json!([])), &["feeds", "add a source"]),
             (refused(|s| s["feeds"][0]["replay"] = Value::Null), &["feeds[bars]", "set replay"]),
             (refused(|s| s["assets"][0]["pair"] = json!("btc/usd")), &["assets[btc/usd].pair", "BTC-USD"]),
-            (refused(|s| s["assets"][0]["feed"] = json!("oanda")), &["assets[BTC-USD].feed", "oanda", "bars"]),
+            (
+                refused(|s| s["assets"][0]["feed"] = json!("oanda")),
+                &["assets[BTC-USD].feed", "oanda", "bars"],
+            ),
             (refused(|s| s["risk"] = json!({"cooldown": "5 min"})), &["risk.cooldown", "5 min", "5m"]),
-            (refused(|s| s["risk"] = json!({"maxPositionPercent": 0.5})), &["risk.maxPositionPercent", "quotes"]),
-            (refused(|s| s["risk"] = json!({"maxPositionPercent": 101})), &["risk.maxPositionPercent", "101", "100"]),
+            (
+                refused(|s| s["risk"] = json!({"maxPositionPercent": 0.5})),
+                &["risk.maxPositionPercent", "quotes"],
+            ),
+            (
+                refused(|s| s["risk"] = json!({"maxPositionPercent": 101})),
+                &["risk.maxPositionPercent", "101", "100"],
+            ),
             (refused(|s| s["risk"] = json!({"nope": 1})), &["risk", "nope"]),
             (
                 refused(|s| s["risk"] = json!({"stop": {"minPercent": 5, "maxPercent": 2}})),

@@ -5,7 +5,9 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
-use super::{AssetConfig, BotConfig, Exits, FeedSource, Models, Paper, Replay, Risk, Schedule, Stop, VenueKind};
+use super::{
+    AssetConfig, BotConfig, Exits, FeedSource, Models, Paper, Replay, Risk, Schedule, Stop, VenueKind,
+};
 use crate::asset::AssetClass;
 use crate::{Numeric, Timeframe};
 
@@ -137,7 +139,9 @@ fn check_asset(config: &BotConfig, asset: &AssetConfig, found: &mut Found) {
     if pair.class() != AssetClass::Crypto {
         found.push(
             format!("{path}.pair"),
-            format!("{pair} is not a crypto pair; this version knows no trading sessions, use one such as BTC-USD"),
+            format!(
+                "{pair} is not a crypto pair; this version knows no trading sessions, use one such as BTC-USD"
+            ),
         );
     }
     let names = |names: Vec<&str>| names.join(", ");

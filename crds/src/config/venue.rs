@@ -68,7 +68,6 @@ layered! {
     }
 }
 
-
 /// Known cost tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,240 @@
+//! `TradingBot`: what a person applies.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::status::TradingBotStatus;
+use crate::config::{
+    AssetSpec, ConfigError, Effective, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, ScheduleSpec, State,
+    VenueSpec,
+};
+
+/// A trading agent: what it trades, from which prices, where, and within which limits.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "trading.three-rivers-tech.com",
+    version = "v1alpha1",
+    kind = "TradingBot",
+    plural = "tradingbots",
+    shortname = "tb",
+    category = "trading",
+    namespaced,
+    status = "TradingBotStatus",
+    derive = "PartialEq",
+    crates(kube_core = "::kube_core"),
+    doc = "A trading agent: what it trades, from which prices, where, and within which limits.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.summary.state"),
+    printcolumn(name = "Venue", type_ = "string", json_path = ".status.summary.venues"),
+    printcolumn(name = "Loop", type_ = "string", json_path = ".status.agent.loop"),
+    printcolumn(name = "Positions", type_ = "integer", json_path = ".status.trading.openPositions"),
+    printcolumn(name = "Equity", type_ = "string", json_path = ".status.account.equity"),
+    printcolumn(name = "Day P&L", type_ = "string", json_path = ".status.account.dayPnl"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Models", type_ = "string", json_path = ".status.summary.models", priority = 1),
+    printcolumn(name = "Assets", type_ = "string", json_path = ".status.summary.assets", priority = 1),
+    printcolumn(name = "Config", type_ = "string", json_path = ".status.configHash", priority = 1),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.agent.image", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.storage) == has(oldSelf.storage)",
+        "message": "storage is immutable: it is stated when the bot is made, or never; only its size may grow"
+    }
+]))]
+pub struct TradingBotSpec {
+    /// Running, or Paused: exits work and nothing opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// What is traded.
+    #[schemars(
+        length(min = 1, max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pair"])
+    )]
+    pub assets: Vec<AssetSpec>,
+    /// Where prices come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub feeds: Option<Vec<FeedSpec>>,
+    /// Where orders go. Left out: one paper account named `paper`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub venues: Option<Vec<VenueSpec>>,
+    /// The slow cadence of the bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleSpec>,
+    /// Who argues and who judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<ModelsSpec>,
+    /// What the risk gatekeeper allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskSpec>,
+    /// How positions are protected beyond their stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exits: Option<ExitsSpec>,
+    /// Where the journal lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageSpec>,
+    /// How the agent's pod runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSpec>,
+}
+
+/// Where the journal lies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.sqlite)", "message": "set exactly one kind of storage: sqlite"}
+]))]
+pub struct StorageSpec {
+    /// A file on a volume of the bot's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteSpec>,
+}
+
+/// A SQLite journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.size) == has(oldSelf.size)",
+        "message": "size cannot be added or removed, only grow"
+    },
+    {
+        "rule": "!has(self.size) || !has(oldSelf.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+        "message": "size may only grow: a volume cannot shrink"
+    }
+]))]
+pub struct SqliteSpec {
+    /// Size of the volume, such as 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20), regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
+    pub size: Option<String>,
+}
+
+/// How the agent's pod runs. None of it changes how the bot trades.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSpec {
+    /// The agent's image. Left out: the one that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Requests and limits of its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Labels of the nodes that it may run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// Least severe log lines shown: error, warn, info, debug or trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^(error|warn|info|debug|trace)$"), length(max = 5))]
+    pub log_level: Option<String>,
+}
+
+/// How a bot's agent runs, with no key left open but the image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// The agent's image, where the bot names one.
+    pub image: Option<String>,
+    /// Requests and limits of its container.
+    pub resources: ResourceRequirements,
+    /// Labels of the nodes that it may run on.
+    pub node_selector: BTreeMap<String, String>,
+    /// Least severe log lines shown.
+    pub log_level: String,
+    /// Size of the journal's volume.
+    pub size: Quantity,
+}
+
+#[derive(Deserialize)]
+struct DeploymentValue {
+    agent: AgentSpec,
+    storage: StorageSpec,
+}
+
+impl Deployment {
+    /// Reads the operator's share of an effective configuration.
+    ///
+    /// # Errors
+    /// When a value is malformed or the built-in defaults leave one out.
+    pub fn from_effective(effective: &Effective) -> Result<Self, ConfigError> {
+        let DeploymentValue { agent, storage } = serde_path_to_error::deserialize(&effective.deployment)
+            .map_err(|error| ConfigError::new(error.path().to_string(), error.into_inner().to_string()))?;
+        let AgentSpec { image, resources, node_selector, log_level } = agent;
+        let StorageSpec { sqlite } = storage;
+        let missing = |field: &str| ConfigError::new(field, "is missing; set it");
+        Ok(Self {
+            image,
+            resources: resources.ok_or_else(|| missing("agent.resources"))?,
+            node_selector: node_selector.unwrap_or_default(),
+            log_level: log_level.ok_or_else(|| missing("agent.logLevel"))?,
+            size: sqlite.and_then(|s| s.size).map(Quantity).ok_or_else(|| missing("storage.sqlite.size"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve;
+    use serde_json::json;
+
+    #[test]
+    fn the_deployment_of_the_smallest_bot_comes_from_the_defaults() {
+        let effective = resolve(&json!({
+            "assets": [{"pair": "BTC-USD"}],
+            "feeds": [{"name": "bars", "replay": {"data": [
+                {"pair": "BTC-USD", "timeframe": "1h", "configMaps": [{"name": "btc", "key": "h1.csv"}]}
+            ]}}],
+            "agent": {"logLevel": "debug"}
+        }))
+        .unwrap();
+        let deployment = Deployment::from_effective(&effective).unwrap();
+        assert_eq!(deployment.image, None);
+        assert_eq!(deployment.log_level, "debug");
+        assert_eq!(deployment.size, Quantity("1Gi".into()));
+        assert_eq!(deployment.resources.limits.unwrap()["memory"], Quantity("64Mi".into()));
+    }
+
+    #[test]
+    fn the_crd_fits_into_a_last_applied_annotation_and_has_no_format_that_the_server_does_not_know() {
+        let crd = serde_json::to_value(crate::api::trading_bot_crd().unwrap()).unwrap();
+        let text = crd.to_string();
+        assert!(text.len() < 256 * 1024, "{} bytes", text.len());
+        fn walk(value: &serde_json::Value) {
+            if let Some(format) = value.get("format").and_then(|f| f.as_str()) {
+                assert!(["int32", "int64", "date-time"].contains(&format), "{format} in {value}");
+            }
+            match value {
+                serde_json::Value::Object(map) => map.values().for_each(walk),
+                serde_json::Value::Array(list) => list.iter().for_each(walk),
+                _ => {}
+            }
+        }
+        walk(&crd);
+        assert!(!text.contains("\"type\":\"number\""), "fractions are integer-or-string");
+    }
+}
