@@ -1,0 +1,27 @@
+//! The controllers of Kubernetes itself: Deployments, garbage collection, ServiceAccounts.
+
+use super::{Part, pki};
+use crate::Error;
+use crate::plan::Plan;
+
+pub(crate) fn part(plan: &Plan) -> Result<Part, Error> {
+    Part::new(
+        "kube-controller-manager",
+        vec![
+            ("kubeconfig", pki(plan, "controller-manager.kubeconfig")),
+            ("authentication-kubeconfig", pki(plan, "controller-manager.kubeconfig")),
+            ("authorization-kubeconfig", pki(plan, "controller-manager.kubeconfig")),
+            ("bind-address", "127.0.0.1".into()),
+            ("secure-port", plan.ports().controller_manager.to_string()),
+            ("cert-dir", plan.file("pki/controller-manager").display().to_string()),
+            ("controllers", "*".into()),
+            ("use-service-account-credentials", "true".into()),
+            ("service-account-private-key-file", pki(plan, "service-account.key")),
+            ("root-ca-file", pki(plan, "ca.crt")),
+            ("cluster-signing-cert-file", pki(plan, "ca.crt")),
+            ("cluster-signing-key-file", pki(plan, "ca.key")),
+            ("leader-elect", "false".into()),
+            ("profiling", "false".into()),
+        ],
+    )
+}

@@ -1,0 +1,335 @@
+//! The programs of the cluster, built from Go modules and cached outside the checkout.
+//!
+//! Each family has a module file of its own under `tools/`, so that the versions of one cannot force those of another.
+//! A family's folder in the cache is named by the hash of its module files and linker flags: another version goes to
+//! another folder, and an old checkout still finds its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+/// Why a program of the cluster is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// No family has it.
+    #[error("there is no tool {name:?}; there are: {}", names().join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// Neither cache folder can be derived.
+    #[error("no folder for the cache: set TRADINGBOT_CACHE or HOME")]
+    NoCache,
+    /// Go is missing or too old.
+    #[error("Go 1.26 or newer is needed to build {tool}, found: {found}; see https://go.dev/doc/install")]
+    Go {
+        /// What was to be built.
+        tool: String,
+        /// What is on PATH.
+        found: String,
+    },
+    /// The module file does not require the module it is for.
+    #[error("{path} does not require {module}", path = .path.display())]
+    Version {
+        /// The module file.
+        path: PathBuf,
+        /// The module.
+        module: &'static str,
+    },
+    /// The compiler refused.
+    #[error("building {tool} failed:\n{output}")]
+    Build {
+        /// What was to be built.
+        tool: String,
+        /// The end of the compiler's output.
+        output: String,
+    },
+    /// A file could not be handled.
+    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    File {
+        /// The verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// Programs that come from one module.
+struct Family {
+    /// The folder under `tools/`.
+    name: &'static str,
+    /// The module whose version is the family's.
+    module: &'static str,
+    /// Linker flags; `{version}`, `{major}` and `{minor}` are those of the module.
+    ldflags: &'static str,
+    /// Program and package.
+    tools: &'static [(&'static str, &'static str)],
+}
+
+/// Without the version flags the API server calls itself v0.0.0 and clients refuse features.
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "etcd",
+        module: "go.etcd.io/etcd/server/v3",
+        ldflags: "-s -w",
+        tools: &[("etcd", "go.etcd.io/etcd/server/v3")],
+    },
+    Family {
+        name: "kubernetes",
+        module: "k8s.io/kubernetes",
+        ldflags: "-s -w \
+            -X k8s.io/component-base/version.gitVersion={version} \
+            -X k8s.io/component-base/version.gitMajor={major} \
+            -X k8s.io/component-base/version.gitMinor={minor} \
+            -X k8s.io/client-go/pkg/version.gitVersion={version} \
+            -X k8s.io/client-go/pkg/version.gitMajor={major} \
+            -X k8s.io/client-go/pkg/version.gitMinor={minor}",
+        tools: &[
+            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+            ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+            ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+            ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        ],
+    },
+    Family {
+        name: "containerd",
+        module: "github.com/containerd/containerd/v2",
+        ldflags: "-s -w -X github.com/containerd/containerd/v2/version.Version={version}",
+        tools: &[
+            ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+            ("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+            ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+        ],
+    },
+    Family {
+        name: "helm",
+        module: "helm.sh/helm/v4",
+        ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version={version}",
+        tools: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+    },
+    Family {
+        name: "kubeconform",
+        module: "github.com/yannh/kubeconform",
+        ldflags: "-s -w -X main.version={version}",
+        tools: &[
+            ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+            ("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
+        ],
+    },
+];
+
+/// What a lab without a node starts.
+pub const CONTROL_PLANE: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// What a node starts besides.
+pub const NODE: &[&str] = &["containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy"];
+
+/// All programs, in the order in which they are built.
+pub fn names() -> Vec<&'static str> {
+    FAMILIES.iter().flat_map(|family| family.tools.iter().map(|(tool, _)| *tool)).collect()
+}
+
+/// The path of a program, built if it is not in the cache. Parallel callers build once. Progress goes to stderr.
+///
+/// # Errors
+/// When there is no such program, Go is missing, or the build fails.
+pub fn path(tool: &str) -> Result<PathBuf, ToolError> {
+    let (family, package) = FAMILIES
+        .iter()
+        .find_map(|family| {
+            family.tools.iter().find(|(name, _)| *name == tool).map(|(_, package)| (family, *package))
+        })
+        .ok_or_else(|| ToolError::Unknown { name: tool.into() })?;
+    let module_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(family.name);
+    let ldflags = family.ldflags(&module_folder)?;
+    let folder = cache()?.join(format!("{}-{}", family.name, family.hash(&module_folder, &ldflags)?));
+    let binary = folder.join(tool);
+    if binary.exists() {
+        return Ok(binary);
+    }
+    fs::create_dir_all(&folder).map_err(file("create", &folder))?;
+    let lock_path = folder.join(".lock");
+    let lock = fs::File::create(&lock_path).map_err(file("create", &lock_path))?;
+    if lock.try_lock().is_err() {
+        eprintln!("{tool}: another process builds {}, waiting for it", family.name);
+        lock.lock().map_err(file("lock", &lock_path))?;
+    }
+    if !binary.exists() {
+        build(tool, package, &ldflags, &module_folder, &binary)?;
+    }
+    Ok(binary)
+}
+
+/// Builds what is missing of `tools`.
+///
+/// # Errors
+/// As [`path`].
+pub fn ensure(tools: &[&str]) -> Result<(), ToolError> {
+    tools.iter().try_for_each(|tool| path(tool).map(drop))
+}
+
+/// Where everything that outlives a checkout is kept:
+/// `${TRADINGBOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tradingbot}/lab`.
+///
+/// # Errors
+/// When none of the variables is set.
+pub fn cache() -> Result<PathBuf, ToolError> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = variable("TRADINGBOT_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("tradingbot")))
+        .or_else(|| variable("HOME").map(|folder| folder.join(".cache/tradingbot")));
+    Ok(root.ok_or(ToolError::NoCache)?.join("lab"))
+}
+
+/// The version of the cluster, such as `v1.36.3`.
+///
+/// # Errors
+/// When the module file cannot be read.
+pub fn kubernetes_version() -> Result<String, ToolError> {
+    let family = FAMILIES.iter().find(|family| family.name == "kubernetes");
+    let family = family.ok_or_else(|| ToolError::Unknown { name: "kubernetes".into() })?;
+    family.version(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(family.name))
+}
+
+impl Family {
+    fn version(&self, folder: &Path) -> Result<String, ToolError> {
+        let path = folder.join("go.mod");
+        let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+        required_version(&text, self.module)
+            .map(str::to_owned)
+            .ok_or(ToolError::Version { path, module: self.module })
+    }
+
+    fn ldflags(&self, folder: &Path) -> Result<String, ToolError> {
+        let version = self.version(folder)?;
+        let mut numbers = version.trim_start_matches('v').split('.');
+        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        Ok(self.ldflags.replace("{version}", &version).replace("{major}", major).replace("{minor}", minor))
+    }
+
+    fn hash(&self, folder: &Path, ldflags: &str) -> Result<String, ToolError> {
+        let mut hash = Sha256::new();
+        for name in ["go.mod", "go.sum"] {
+            let path = folder.join(name);
+            hash.update(fs::read(&path).map_err(file("read", &path))?);
+            hash.update([0]);
+        }
+        hash.update(ldflags);
+        Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The version a `go.mod` requires of a module, whether in a block or on a line of its own.
+fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let mut words = line.split_whitespace().filter(|word| *word != "require");
+        (words.next()? == module).then(|| words.next())?.filter(|word| word.starts_with('v'))
+    })
+}
+
+fn build(
+    tool: &str,
+    package: &str,
+    ldflags: &str,
+    module_folder: &Path,
+    binary: &Path,
+) -> Result<(), ToolError> {
+    check_go(tool)?;
+    eprintln!("{tool}: building {package}");
+    let start = Instant::now();
+    let partial = binary.with_file_name(format!(".{tool}.partial"));
+    let output = Command::new("go")
+        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o"])
+        .arg(&partial)
+        .arg(package)
+        .current_dir(module_folder)
+        .env("CGO_ENABLED", "0")
+        .env_remove("GOFLAGS")
+        .env("GOWORK", "off")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(file("run", Path::new("go")))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(ToolError::Build { tool: tool.into(), output: crate::log::last_lines(&text, 30) });
+    }
+    fs::rename(&partial, binary).map_err(file("rename", &partial))?;
+    eprintln!("{tool}: built in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn check_go(tool: &str) -> Result<(), ToolError> {
+    let found = match Command::new("go").args(["env", "GOVERSION"]).stdin(Stdio::null()).output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Err(_) => "no go on PATH".to_owned(),
+    };
+    if go_is_new_enough(&found) { Ok(()) } else { Err(ToolError::Go { tool: tool.into(), found }) }
+}
+
+fn go_is_new_enough(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches("go").split('.').map(|number| number.parse::<u32>());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 26),
+        _ => false,
+    }
+}
+
+fn file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> ToolError + 'a {
+    move |source| ToolError::File { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_both_forms_of_require_and_not_from_replace() {
+        let block = "replace a/b => a/b v9.9.9\n\nrequire (\n\ta/bc v1.0.0\n\ta/b v1.2.3 // indirect\n)\n";
+        assert_eq!(required_version(block, "a/b"), Some("v1.2.3"));
+        assert_eq!(required_version("require a/b v0.1.0\n", "a/b"), Some("v0.1.0"));
+        assert_eq!(required_version("tool a/b\n", "a/b"), None);
+    }
+
+    #[test]
+    fn every_family_has_module_files_that_name_its_tools() {
+        for family in FAMILIES {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(family.name);
+            let flags = family.ldflags(&folder).unwrap();
+            assert!(!flags.contains(['{', '}']), "{flags}");
+            assert_eq!(family.hash(&folder, &flags).unwrap().len(), 16);
+            let go_mod = fs::read_to_string(folder.join("go.mod")).unwrap();
+            for (tool, package) in family.tools {
+                let listed = go_mod.lines().any(|line| line.trim_start_matches("tool").trim() == *package);
+                assert!(listed, "{tool}: no tool line for {package} in {}", family.name);
+            }
+        }
+    }
+
+    #[test]
+    fn other_flags_go_to_another_folder() {
+        let family = &FAMILIES[0];
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(family.name);
+        assert_ne!(family.hash(&folder, "-s").unwrap(), family.hash(&folder, "-w").unwrap());
+    }
+
+    #[test]
+    fn go_versions_are_compared_as_numbers() {
+        assert!(go_is_new_enough("go1.26.8"));
+        assert!(go_is_new_enough("go1.100"));
+        assert!(!go_is_new_enough("go1.9.2"));
+        assert!(!go_is_new_enough("no go on PATH"));
+    }
+
+    #[test]
+    fn an_unknown_tool_is_refused_with_the_list() {
+        let message = path("kubeadm").unwrap_err().to_string();
+        assert!(message.contains("kubeadm") && message.contains("kube-apiserver"), "{message}");
+    }
+}
