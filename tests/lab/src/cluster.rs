@@ -66,7 +66,7 @@ pub(crate) async fn create_volumes(client: &Client, plan: &Plan) -> Result<(), E
             "metadata": {"name": name},
             "spec": {
                 "capacity": {"storage": "10Gi"},
-                "accessModes": ["ReadWriteOnce", "ReadWriteOncePod"],
+                "accessModes": ["ReadWriteOnce"],
                 "persistentVolumeReclaimPolicy": "Retain",
                 "storageClassName": STORAGE_CLASS,
                 "local": {"path": path},

@@ -76,10 +76,17 @@ pub(crate) fn folder() -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
-/// buildah with storage of the lab's own; `vfs` works everywhere and leaves no mounts.
+/// buildah with storage and settings of the lab's own; `vfs` works everywhere and leaves no mounts.
 pub(crate) fn buildah() -> Result<Command, Error> {
     let folder = folder()?;
+    // Without it buildah makes /etc/cni on the host.
+    let config = folder.join("containers.conf");
+    if !config.exists() {
+        let text = format!("[network]\nnetwork_config_dir = {:?}\n", folder.join("networks"));
+        fs::write(&config, text).map_err(Error::file("write", &config))?;
+    }
     let mut command = Command::new("buildah");
+    command.env("CONTAINERS_CONF", &config);
     command.arg("--root").arg(folder.join("storage")).arg("--runroot").arg(folder.join("run"));
     command.args(["--storage-driver", "vfs"]);
     Ok(command)

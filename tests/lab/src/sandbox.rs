@@ -3,12 +3,13 @@
 //! The supervisor is the first process of a process namespace, with network and mounts of its own. So the kernel itself
 //! ends every process, mount, link and firewall rule of the lab when the supervisor ends, however it ends.
 
+use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::mount::{MountFlags, mount, mount_bind};
+use rustix::mount::{MountFlags, mount};
 
 use crate::command::call;
 use crate::plan::Plan;
@@ -16,6 +17,10 @@ use crate::{Error, plan};
 
 /// The end of the link inside the lab.
 const INNER_LINK: &str = "lab0";
+
+/// Folders whose names are compiled into containerd and the kubelet (`/etc/cni`, `/var/lib/cni`, `/var/log/pods`): what
+/// is written there goes to a layer in the lab's folder.
+const WRITTEN: &[&str] = &["/etc", "/var/lib", "/var/log"];
 
 /// How long the other side of the namespaces may take to appear.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,13 +69,16 @@ pub(crate) fn shield(plan: &Plan) -> Result<(), Error> {
     let run = Path::new("/run");
     mount("tmpfs", run, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755")
         .map_err(|error| Error::file("mount a tmpfs on", run)(error.into()))?;
-    // `/var/lib/cni`, `/var/log/pods`, `/var/log/containers`: the names are compiled in.
-    for (folder, fixed) in [("var-log", "/var/log"), ("var-lib-cni", "/var/lib/cni")] {
-        let (own, fixed) = (plan.file(folder), Path::new(fixed));
-        fs::create_dir_all(&own).map_err(Error::file("create", &own))?;
-        if fixed.exists() {
-            mount_bind(&own, fixed).map_err(|error| Error::file("mount over", fixed)(error.into()))?;
+    for fixed in WRITTEN {
+        let layer = plan.file("host").join(fixed.trim_start_matches('/').replace('/', "-"));
+        let (written, work) = (layer.join("written"), layer.join("work"));
+        for folder in [&written, &work] {
+            fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         }
+        let options = format!("lowerdir={fixed},upperdir={},workdir={}", written.display(), work.display());
+        let options = CString::new(options).unwrap_or_default();
+        mount("overlay", *fixed, "overlay", MountFlags::empty(), options.as_c_str())
+            .map_err(|error| Error::file("mount an overlay on", Path::new(fixed))(error.into()))?;
     }
     Ok(())
 }

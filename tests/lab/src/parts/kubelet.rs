@@ -32,6 +32,7 @@ pub(crate) fn part(plan: &Plan) -> Result<Part, Error> {
             "enforceNodeAllocatable": [],
             "failCgroupV1": false,
             "failSwapOn": false,
+            "volumePluginDir": plan.file("kubelet/plugins-of-others"),
             "resolvConf": resolver,
             // An address nothing answers at, or each pod gets a warning event about the missing one.
             "clusterDNS": [plan.service_address(10)],
