@@ -1,1 +1,36 @@
+//! How a bot thinks: a pure, synchronous function from events to outputs.
+//!
+//! [`Engine::handle`] takes what happened and says what the bot does about it. There is no clock, no
+//! I/O, no thread and no chance in here: the same events give the same outputs, bit for bit, whether
+//! they come live, from a replay or from a journal after a crash.
+//!
+//! The way of a bar: [`market`] checks and aggregates it, analysis turns it into numbers, a
+//! [`panel`] argues over them, the gatekeeper in [`risk`] says whether and how much, the venue fills,
+//! the ledger books, and exits watch the stop.
 
+#![warn(missing_docs)]
+
+pub mod market;
+pub mod panel;
+pub mod risk;
+
+mod engine;
+mod error;
+mod event;
+mod id;
+mod output;
+mod snapshot;
+mod states;
+mod view;
+
+pub use engine::Engine;
+pub use error::EngineError;
+pub use event::{Event, EventKind};
+pub use id::Id;
+pub use market::Bar;
+pub use output::*;
+pub use panel::{Action, Evidence, Opinion, Panel, RulesPanel, Seat};
+pub use risk::{Gate, Plan, Reason, Rejection, RiskGate};
+pub use snapshot::Snapshot;
+pub use states::LoopState;
+pub use view::{Account, BotId, Position};
