@@ -1,0 +1,74 @@
+# Everything a person does with this project. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Built programs and downloads that outlive a checkout.
+CACHE := $(or $(TRADINGBOT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tradingbot)
+export TRADINGBOT_CACHE := $(CACHE)
+ifeq ($(CI),true)
+  export CARGO_TARGET_DIR ?= $(CACHE)/target
+endif
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+LAB := $(TARGET)/release/lab
+CHART := charts/tradingbot-operator
+export CARGO_TERM_PROGRESS_WHEN := never
+
+# Which cluster `make demo` uses: lab (our own), kind, or current (the current kubectl context).
+CLUSTER ?= lab
+# NODE=no leaves out the tests that need a node, and with it root.
+NODE ?= yes
+
+# `make images`
+BUILDER ?= $(if $(shell command -v docker),docker,buildah)
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+IMAGE_PREFIX := $(if $(IMAGE_REGISTRY),$(IMAGE_REGISTRY)/)
+
+.PHONY: help demo demo-down kubeconfig test lint bench generate images lab-up lab-down deps programs
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: deps programs ## a cluster, the operator and a bot that trades recorded hours (CLUSTER=lab|kind|current)
+	@CLUSTER=$(CLUSTER) TARGET=$(TARGET) examples/demo.sh up
+
+demo-down: ## remove what `make demo` made
+	@CLUSTER=$(CLUSTER) TARGET=$(TARGET) examples/demo.sh down
+
+kubeconfig: ## print the path of the demo's kubeconfig: export KUBECONFIG=$(make -s kubeconfig)
+	@CLUSTER=$(CLUSTER) TARGET=$(TARGET) examples/demo.sh kubeconfig
+
+test: deps programs ## unit tests, and system tests on a real cluster (NODE=no: without a node, needs no root)
+	cargo test --quiet
+	NODE=$(NODE) tests/run.sh "$(TARGET)"
+
+lint: deps programs ## formatting, clippy, generated files, chart, manifests
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	TARGET=$(TARGET) tests/lint-generated.sh
+	TARGET=$(TARGET) tests/lint-manifests.sh
+
+bench: deps programs ## measure what docs/performance.md states
+	TARGET=$(TARGET) tests/bench.sh
+
+generate: ## write the CRDs and what else is made from code
+	cargo run --quiet -p crds --bin generate-crds -- crds/yaml $(CHART)/files
+
+images: ## build both images with Docker or buildah (TAG=…, IMAGE_REGISTRY=…)
+	@for part in operator agent; do \
+	  $(BUILDER) build --target $$part --tag $(IMAGE_PREFIX)tradingbot-$$part:$(TAG) .; \
+	done
+
+lab-up: deps programs ## start a bare cluster (NAME=…)
+	$(LAB) up --node --name $(or $(NAME),dev)
+
+lab-down: programs ## remove it (NAME=…)
+	$(LAB) down --name $(or $(NAME),dev)
+
+# What the machine must have. Installs Debian packages as root; says what is missing elsewhere.
+deps:
+	@.ci/deps "$(NODE)"
+
+programs:
+	@cargo build --release -p lab -p operator -p agent

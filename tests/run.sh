@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The system tests. NODE=no leaves out those that need a node; without root they cannot run, which is a failure
+# unless it was asked for.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export TRADINGBOT_BINARIES=$(realpath "${1:-target}/release")
+
+node=${NODE:-yes}
+[ "$(id -u)" = 0 ] || [ "$node" = no ] || node=impossible
+case $node in
+  yes) cargo test --quiet -p lab -p tests ;;
+  *) NODE=no cargo test --quiet -p lab -p tests ;;
+esac
+case $node in
+  no) echo "the node tests did not run: NODE=no was given" ;;
+  impossible)
+    echo "the node tests did not run: a node needs root. Run as root, or give NODE=no to do without"
+    exit 1
+    ;;
+esac

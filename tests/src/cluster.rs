@@ -1,0 +1,145 @@
+//! A cluster of the lab, seen through kubectl.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use lab::Lab;
+use serde_json::Value;
+
+use crate::{repository, wait};
+
+/// A cluster and the programs to look at it.
+pub struct Cluster {
+    lab: Lab,
+    kubectl: PathBuf,
+}
+
+/// The namespace of the operator's installation.
+pub const OPERATOR_NAMESPACE: &str = "tradingbot-system";
+
+impl Cluster {
+    /// A control plane with the CRDs, and nothing that runs pods.
+    pub fn control_plane() -> Self {
+        let cluster = Self::around(Lab::control_plane().expect("a control plane"));
+        cluster.apply(&std::fs::read_to_string(repository("crds/yaml/tradingbots.yaml")).expect("the CRD"));
+        cluster.run(&["wait", "--for=condition=Established", "crd/tradingbots.trading.three-rivers-tech.com"]);
+        cluster
+    }
+
+    /// A whole cluster with the operator installed by its chart, from the binaries as they ship.
+    pub fn with_operator() -> Self {
+        let cluster = Self::around(Lab::node().expect("a node"));
+        let folder = tempfile::tempdir().expect("a folder");
+        for (target, program) in [("operator", "tradingbot-operator"), ("agent", "tradingbot-agent")] {
+            let archive = folder.path().join(program);
+            let image = lab::image::Build {
+                tag: format!("localhost/{program}:test"),
+                target: target.to_owned(),
+                dockerfile: repository("Dockerfile"),
+                binary: crate::binary(program),
+            };
+            lab::image::build(&image, &archive).expect("an image");
+            cluster.lab.load_image(&archive).expect("the image in the node");
+        }
+        let mut helm = Command::new(lab::tools::path("helm").expect("helm"));
+        helm.env("KUBECONFIG", cluster.lab.kubeconfig())
+            .args(["install", "tradingbot-operator"])
+            .arg(repository("charts/tradingbot-operator"))
+            .args(["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s"])
+            .args(["--set", "image.repository=localhost/tradingbot-operator,image.tag=test"])
+            .args(["--set", "agentImage.repository=localhost/tradingbot-agent,agentImage.tag=test"]);
+        succeed(helm.output().expect("helm runs"), "helm install");
+        cluster
+    }
+
+    fn around(lab: Lab) -> Self {
+        Self { lab, kubectl: lab::tools::path("kubectl").expect("kubectl") }
+    }
+
+    /// The kubeconfig, for programs that run outside.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.lab.kubeconfig()
+    }
+
+    /// A kubectl command.
+    pub fn kubectl(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.env("KUBECONFIG", self.lab.kubeconfig()).args(arguments);
+        command
+    }
+
+    /// Runs kubectl, which must succeed; its output.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        succeed(self.kubectl(arguments).output().expect("kubectl runs"), &format!("{arguments:?}"))
+    }
+
+    /// Applies a manifest as a person does; what kubectl said, whether it succeeded or not.
+    pub fn try_apply(&self, manifest: &str) -> Result<String, String> {
+        let mut child = self
+            .kubectl(&["apply", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl runs");
+        child.stdin.take().expect("a pipe").write_all(manifest.as_bytes()).expect("kubectl reads");
+        let output = child.wait_with_output().expect("kubectl ends");
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        if output.status.success() { Ok(said) } else { Err(said) }
+    }
+
+    /// Applies a manifest, which must succeed.
+    pub fn apply(&self, manifest: &str) {
+        if let Err(said) = self.try_apply(manifest) {
+            panic!("kubectl apply: {said}");
+        }
+    }
+
+    /// An object as JSON, when it exists.
+    pub fn get(&self, namespace: &str, object: &str) -> Option<Value> {
+        let output = self
+            .kubectl(&["get", "-n", namespace, object, "-o", "json", "--ignore-not-found"])
+            .output()
+            .expect("kubectl runs");
+        let json = succeed(output, object);
+        (!json.is_empty()).then(|| serde_json::from_str(&json).expect("kubectl prints JSON"))
+    }
+
+    /// A namespace for one test, with the sample bars in it.
+    pub fn namespace(&self, name: &str) -> String {
+        self.run(&["create", "namespace", name]);
+        self.run(&["label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted"]);
+        let bars = repository("examples/data");
+        self.run(&["apply", "-n", name, "-k", bars.to_str().expect("a path in UTF-8")]);
+        wait::until("the namespace has its ServiceAccount", || {
+            self.get(name, "serviceaccount/default").ok_or_else(|| "none".to_owned())
+        });
+        name.to_owned()
+    }
+
+    /// Waits until a bot's condition has the status; the whole bot.
+    pub fn await_condition(&self, namespace: &str, bot: &str, kind: &str, status: &str) -> Value {
+        wait::until(&format!("{bot} has {kind}={status}"), || {
+            let object = self.get(namespace, &format!("tradingbot/{bot}")).ok_or("no such bot")?;
+            match condition(&object, kind) {
+                Some(found) if found["status"] == status => Ok(object),
+                _ => Err(object["status"].to_string()),
+            }
+        })
+    }
+}
+
+/// A condition of an object.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+fn succeed(output: Output, what: &str) -> String {
+    assert!(output.status.success(), "{what}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
