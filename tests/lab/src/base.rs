@@ -15,9 +15,11 @@ use crate::{Error, image};
 const PACKAGES: &[&str] = &["libc6", "libgcc-s1", "ca-certificates"];
 
 /// Parts of the packages no program here reads.
-const UNUSED: &[&str] = &["usr/share/doc", "usr/share/lintian", "usr/share/man", "usr/lib/x86_64-linux-gnu/gconv", "usr/sbin"];
+const UNUSED: &[&str] =
+    &["usr/share/doc", "usr/share/lintian", "usr/share/man", "usr/lib/x86_64-linux-gnu/gconv", "usr/sbin"];
 
-const DOCKERFILE: &str = "FROM scratch\nCOPY . /\nENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\nUSER 65532:65532\n";
+const DOCKERFILE: &str =
+    "FROM scratch\nCOPY . /\nENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt\nUSER 65532:65532\n";
 
 /// The name of the base image in buildah's storage, made if these versions of the packages have not been used yet.
 ///
@@ -72,7 +74,8 @@ fn finish(root: &Path) -> Result<(), Error> {
     write(root, "etc/nsswitch.conf", "hosts: files dns\n")?;
     let temporary = root.join("tmp");
     fs::create_dir_all(&temporary).map_err(Error::file("create", &temporary))?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777)).map_err(Error::file("open", &temporary))
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777))
+        .map_err(Error::file("open", &temporary))
 }
 
 fn write(root: &Path, relative: &str, text: &str) -> Result<(), Error> {

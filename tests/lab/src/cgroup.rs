@@ -94,7 +94,8 @@ mod tests {
             "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
              cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
         );
-        let found: Vec<(&str, bool)> = found.iter().map(|h| (h.folder.to_str().unwrap(), h.unified)).collect();
+        let found: Vec<(&str, bool)> =
+            found.iter().map(|h| (h.folder.to_str().unwrap(), h.unified)).collect();
         assert_eq!(found, [("/sys/fs/cgroup/cpu", false), ("/sys/fs/cgroup/unified", true)]);
     }
 }

@@ -81,7 +81,8 @@ pub(crate) async fn create_volumes(client: &Client, plan: &Plan) -> Result<(), E
 }
 
 fn object<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, Error> {
-    serde_json::from_value(value).map_err(|source| api("read the lab's own object")(kube::Error::SerdeError(source)))
+    serde_json::from_value(value)
+        .map_err(|source| api("read the lab's own object")(kube::Error::SerdeError(source)))
 }
 
 /// Creates an object unless it exists.

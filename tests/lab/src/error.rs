@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name that cannot be a folder, a cgroup and part of a socket path.
-    #[error("lab name {0:?} is not allowed: use 1 to 32 of a-z, 0-9 and '-', beginning with a letter or digit")]
+    #[error(
+        "lab name {0:?} is not allowed: use 1 to 32 of a-z, 0-9 and '-', beginning with a letter or digit"
+    )]
     Name(String),
     /// No lab of that name has been started.
     #[error("there is no lab {name:?} in {folder}: start it with `lab up --name {name}`")]

@@ -77,7 +77,8 @@ pub(crate) fn program() -> Result<PathBuf, Error> {
             Some(other) => other,
         };
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let arguments = ["build", "--quiet", "--manifest-path", manifest, "--bin", "lab", "--profile", profile];
+        let arguments =
+            ["build", "--quiet", "--manifest-path", manifest, "--bin", "lab", "--profile", profile];
         crate::command::run(Command::new(cargo).args(arguments))?;
     }
     Ok(program)

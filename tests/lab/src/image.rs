@@ -31,12 +31,27 @@ pub struct Build {
 /// When buildah or a Debian package is missing, or the build fails.
 pub fn build(image: &Build, archive: &Path) -> Result<(), Error> {
     crate::packages::check()?;
+    let _lock = lock()?;
     let context = temporary()?;
     let name = image.binary.file_name().unwrap_or(image.binary.as_os_str());
     place(&image.binary, &context.path().join(name))?;
     let base = base::image()?;
-    buildah_build(context.path(), &image.dockerfile, &image.tag, &[("BASE", &base), ("BINARIES", "prebuilt")], Some(&image.target))?;
-    export(&image.tag, archive)
+    let arguments = [("BASE", base.as_str()), ("BINARIES", "prebuilt")];
+    buildah_build(context.path(), &image.dockerfile, &image.tag, &arguments, Some(&image.target))?;
+    export(&image.tag, archive)?;
+    // The archive is the result: without this each build would leave copies of the binary in the storage. (With
+    // `--force-rm` the build itself fails now and then, when two stages end at once.)
+    run(buildah()?.args(["rm", "--all"]))?;
+    run(buildah()?.args(["rmi", &image.tag]))?;
+    run(buildah()?.args(["rmi", "--prune"])).map(drop)
+}
+
+/// Held while the storage is written, for pruning removes what another build is about to use.
+fn lock() -> Result<fs::File, Error> {
+    let path = folder()?.join(".lock");
+    let lock = fs::File::create(&path).map_err(Error::file("create", &path))?;
+    lock.lock().map_err(Error::file("lock", &path))?;
+    Ok(lock)
 }
 
 /// The archive of [`BUSYBOX_IMAGE`], built once per version of Debian's busybox.
@@ -50,6 +65,10 @@ pub(crate) fn busybox_archive() -> Result<PathBuf, Error> {
     hash.update(BUSYBOX_DOCKERFILE);
     let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let archive = folder()?.join(format!("busybox-{hash}.tar"));
+    if archive.exists() {
+        return Ok(archive);
+    }
+    let _lock = lock()?;
     if archive.exists() {
         return Ok(archive);
     }
@@ -100,7 +119,15 @@ pub(crate) fn buildah_build(
     target: Option<&str>,
 ) -> Result<(), Error> {
     let mut command = buildah()?;
-    command.args(["build", "--isolation", "chroot", "--pull-never", "--layers=false", "--format", "docker"]);
+    command.args([
+        "build",
+        "--isolation",
+        "chroot",
+        "--pull-never",
+        "--layers=false",
+        "--format",
+        "docker",
+    ]);
     command.args(["--tag", tag]).arg("--file").arg(dockerfile);
     for (name, value) in arguments {
         command.arg("--build-arg").arg(format!("{name}={value}"));
@@ -118,7 +145,9 @@ fn export(tag: &str, archive: &Path) -> Result<(), Error> {
     if partial.exists() {
         fs::remove_file(&partial).map_err(Error::file("remove", &partial))?;
     }
-    run(buildah()?.args(["push", "--quiet", tag]).arg(format!("docker-archive:{}:{tag}", partial.display())))?;
+    run(buildah()?
+        .args(["push", "--quiet", tag])
+        .arg(format!("docker-archive:{}:{tag}", partial.display())))?;
     fs::rename(&partial, archive).map_err(Error::file("rename", &partial))
 }
 

@@ -55,10 +55,14 @@ impl Lab {
     fn fixture(node: bool) -> Result<Self, Error> {
         let options = Options { name: fixture::unique_name(), node, program: fixture::program()? };
         let mut guard = None;
-        let plan = start(&options, |step| eprintln!("lab: {:.1} s {}", step.seconds, step.name), |plan| {
-            guard = Some(fixture::Guard::new(plan, &options.program)?);
-            Ok(())
-        })?;
+        let plan = start(
+            &options,
+            |step| eprintln!("lab: {:.1} s {}", step.seconds, step.name),
+            |plan| {
+                guard = Some(fixture::Guard::new(plan, &options.program)?);
+                Ok(())
+            },
+        )?;
         Ok(Self { plan, guard })
     }
 
@@ -234,7 +238,8 @@ fn spawn(plan: &Plan, options: &Options) -> Result<(), Error> {
 }
 
 fn wait(plan: &Plan, node: bool, progress: &mut impl FnMut(&Step)) -> Result<(), Error> {
-    let mut reported = if Status::read(plan)?.control_plane_ready { Status::read(plan)?.steps } else { Vec::new() };
+    let mut reported =
+        if Status::read(plan)?.control_plane_ready { Status::read(plan)?.steps } else { Vec::new() };
     loop {
         let running = is_running(plan);
         let status = Status::read(plan)?;

@@ -135,7 +135,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn up(node: bool, name: String) -> anyhow::Result<()> {
     let start = Instant::now();
     let program = std::env::current_exe().context("cannot find the running program")?;
-    let lab = Lab::up(&Options { name, node, program }, |step| println!("{:6.1} s  {}", step.seconds, step.name))?;
+    let lab =
+        Lab::up(&Options { name, node, program }, |step| println!("{:6.1} s  {}", step.seconds, step.name))?;
     println!("{:6.1} s  ready at {}", start.elapsed().as_secs_f64(), lab.plan().url());
     println!("export KUBECONFIG={}", lab.kubeconfig().display());
     Ok(())
@@ -157,7 +158,8 @@ fn status() -> anyhow::Result<ExitCode> {
             Err(_) => {
                 code = ExitCode::FAILURE;
                 let failure = lab::status::Status::read(&plan)?.failure;
-                failure.map_or("was killed".to_owned(), |failure| format!("{} {}", failure.part, failure.what))
+                failure
+                    .map_or("was killed".to_owned(), |failure| format!("{} {}", failure.part, failure.what))
             }
         };
         println!("{:<16} {:<28} {} {}", plan.name, plan.url(), state, plan.folder.display());
@@ -168,7 +170,10 @@ fn status() -> anyhow::Result<ExitCode> {
 fn logs(plan: &Plan, part: Option<String>) -> anyhow::Result<()> {
     let Some(part) = part else {
         for entry in std::fs::read_dir(plan.file("logs")).context("no logs")? {
-            println!("{}", entry?.path().with_extension("").file_name().unwrap_or_default().to_string_lossy());
+            println!(
+                "{}",
+                entry?.path().with_extension("").file_name().unwrap_or_default().to_string_lossy()
+            );
         }
         return Ok(());
     };

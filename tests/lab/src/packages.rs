@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn the_message_names_what_to_install() {
-        let package = Package { name: "runc".into(), proof: "/none".into(), reason: "starts containers".into() };
+        let package =
+            Package { name: "runc".into(), proof: "/none".into(), reason: "starts containers".into() };
         let message = Error::Packages(vec![package]).to_string();
         assert!(message.contains("apt-get install --no-install-recommends runc"), "{message}");
     }

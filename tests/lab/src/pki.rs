@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use serde_json::json;
 
@@ -40,8 +40,13 @@ pub(crate) fn write(plan: &Plan) -> Result<(), Error> {
     let address = IpAddr::V4(plan.address());
     let loopback = IpAddr::from([127, 0, 0, 1]);
     let service = IpAddr::V4(plan.service_address(1));
-    let names =
-        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+    let names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
     let apiserver = server("kube-apiserver", &names, &[address, loopback, service])?;
     pair(&folder, "apiserver", apiserver, &authority)?;
     let kubelet = server("kubelet", &[NODE_NAME, "localhost"], &[address, loopback])?;
@@ -172,12 +177,8 @@ mod tests {
     #[test]
     fn keys_are_private_and_the_kubeconfig_is_one() {
         let folder = tempfile::tempdir().unwrap();
-        let plan = Plan {
-            name: "x".into(),
-            index: 0,
-            folder: folder.path().join("x"),
-            place: Place::Namespace,
-        };
+        let plan =
+            Plan { name: "x".into(), index: 0, folder: folder.path().join("x"), place: Place::Namespace };
         write(&plan).unwrap();
         for entry in fs::read_dir(plan.file("pki")).unwrap() {
             let entry = entry.unwrap();

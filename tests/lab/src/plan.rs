@@ -178,7 +178,8 @@ pub fn is_root() -> bool {
 /// The folder of all labs of this user: `${TMPDIR:-/tmp}/tradingbot-lab`, with the user's number unless root.
 pub fn root_folder() -> PathBuf {
     let user = rustix::process::geteuid();
-    let name = if user.is_root() { "tradingbot-lab".into() } else { format!("tradingbot-lab-{}", user.as_raw()) };
+    let name =
+        if user.is_root() { "tradingbot-lab".into() } else { format!("tradingbot-lab-{}", user.as_raw()) };
     std::env::temp_dir().join(name)
 }
 
@@ -218,9 +219,9 @@ pub(crate) fn lock() -> Result<fs::File, Error> {
 /// Reads a JSON file; `None` if it does not exist.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     match fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::State { path: path.into(), source })
-        }
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| Error::State { path: path.into(), source }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         // A file in the folder of all labs that is no folder.
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(None),
@@ -255,7 +256,9 @@ pub(crate) fn link_exists(name: &str) -> bool {
 
 /// Ports that are free now. They are all held until the last is found, so that they differ.
 fn free_ports() -> Result<Ports, Error> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::file("listen on", Path::new("127.0.0.1")));
+    let bind = || {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::file("listen on", Path::new("127.0.0.1")))
+    };
     let held = [bind()?, bind()?, bind()?, bind()?, bind()?];
     let port = |listener: &TcpListener| {
         let address = listener.local_addr().map_err(Error::file("listen on", Path::new("127.0.0.1")))?;

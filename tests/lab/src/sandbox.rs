@@ -34,12 +34,14 @@ pub(crate) fn command(program: &Path) -> Command {
 
 /// Outside: connects the host with the namespaces of process `pid`, and routes the lab's pods and services there.
 pub(crate) fn connect(plan: &Plan, pid: u32) -> Result<(), Error> {
-    let own = fs::read_link("/proc/self/ns/net").map_err(Error::file("read", Path::new("/proc/self/ns/net")))?;
+    let own =
+        fs::read_link("/proc/self/ns/net").map_err(Error::file("read", Path::new("/proc/self/ns/net")))?;
     let theirs = format!("/proc/{pid}/ns/net");
     wait_for("the network namespace of the supervisor", || {
         fs::read_link(&theirs).is_ok_and(|namespace| namespace != own)
     })?;
-    let (link, host, inner) = (plan.link(), format!("{}/30", plan.host_address()), plan.address().to_string());
+    let (link, host, inner) =
+        (plan.link(), format!("{}/30", plan.host_address()), plan.address().to_string());
     let pid = pid.to_string();
     call("ip", &["link", "add", &link, "type", "veth", "peer", "name", INNER_LINK, "netns", &pid])?;
     call("ip", &["address", "add", &host, "dev", &link])?;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{self, Plan};
 use crate::Error;
+use crate::plan::{self, Plan};
 
 /// How far a lab has come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -46,7 +46,8 @@ fn kill_all(plan: &Plan) -> Result<(), Error> {
             return Ok(());
         }
         if start.elapsed() > PATIENCE {
-            let what = found.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect::<Vec<_>>().join(", ");
+            let what =
+                found.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect::<Vec<_>>().join(", ");
             return Err(Error::Left { seconds: PATIENCE.as_secs(), what: format!("process {what}") });
         }
         for pid in found {
@@ -87,8 +88,10 @@ mod tests {
         let folder = parent.path().join("x");
         fs::create_dir(&folder).unwrap();
         let ports = plan::Ports { apiserver: 1, etcd: 2, etcd_peer: 3, controller_manager: 4, scheduler: 5 };
-        let plan = Plan { name: "x".into(), index: 63, folder: folder.clone(), place: Place::Loopback(ports) };
-        let sleep = |folder: &Path| Command::new("sleep").arg("60").env(plan::MARKER, folder).spawn().unwrap();
+        let plan =
+            Plan { name: "x".into(), index: 63, folder: folder.clone(), place: Place::Loopback(ports) };
+        let sleep =
+            |folder: &Path| Command::new("sleep").arg("60").env(plan::MARKER, folder).spawn().unwrap();
         let (mut own, mut other) = (sleep(&folder), sleep(&parent.path().join("xy")));
         // The environment is the new one only after exec.
         while processes(&plan).is_empty() {
