@@ -119,15 +119,7 @@ pub(crate) fn buildah_build(
     target: Option<&str>,
 ) -> Result<(), Error> {
     let mut command = buildah()?;
-    command.args([
-        "build",
-        "--isolation",
-        "chroot",
-        "--pull-never",
-        "--layers=false",
-        "--format",
-        "docker",
-    ]);
+    command.args(["build", "--isolation", "chroot", "--pull-never", "--layers=false", "--format", "docker"]);
     command.args(["--tag", tag]).arg("--file").arg(dockerfile);
     for (name, value) in arguments {
         command.arg("--build-arg").arg(format!("{name}={value}"));

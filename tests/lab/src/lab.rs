@@ -123,6 +123,15 @@ impl Lab {
         teardown::processes(&self.plan).into_iter().map(|pid| pid.as_raw_nonzero().get()).collect()
     }
 
+    /// Runs kubectl as an administrator and returns what it prints.
+    ///
+    /// # Errors
+    /// When kubectl fails; the message carries what it says.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
+        let mut kubectl = std::process::Command::new(tools::path("kubectl")?);
+        crate::command::run(kubectl.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments))
+    }
+
     /// Loads a docker or OCI archive into the node's container runtime.
     ///
     /// # Errors
