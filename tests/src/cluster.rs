@@ -23,7 +23,11 @@ impl Cluster {
     pub fn control_plane() -> Self {
         let cluster = Self::around(Lab::control_plane().expect("a control plane"));
         cluster.apply(&std::fs::read_to_string(repository("crds/yaml/tradingbots.yaml")).expect("the CRD"));
-        cluster.run(&["wait", "--for=condition=Established", "crd/tradingbots.trading.three-rivers-tech.com"]);
+        cluster.run(&[
+            "wait",
+            "--for=condition=Established",
+            "crd/tradingbots.trading.three-rivers-tech.com",
+        ]);
         cluster
     }
 

@@ -32,14 +32,15 @@ impl Local {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// An agent's command with the bars of `data`.
+    /// An agent's command with the bars of `data`; `more` may replace its journal and its address.
     pub fn run(&self, data: &Path, more: &[&str]) -> Command {
         let mut command = Command::new(binary("tradingbot-agent"));
-        command
-            .current_dir(self.path())
-            .args(["run", "-f", "bot.yaml", "--journal", "journal", "--listen", &self.address(), "--data"])
-            .arg(data)
-            .args(more);
+        command.current_dir(self.path()).args(["run", "-f", "bot.yaml", "--data"]).arg(data).args(more);
+        for (option, usual) in [("--journal", "journal"), ("--listen", self.address().as_str())] {
+            if !more.contains(&option) {
+                command.args([option, usual]);
+            }
+        }
         command
     }
 

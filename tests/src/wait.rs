@@ -11,7 +11,9 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     loop {
         match look() {
             Ok(found) => return found,
-            Err(seen) if Instant::now() > deadline => panic!("waited in vain until {what}; last seen: {seen}"),
+            Err(seen) if Instant::now() > deadline => {
+                panic!("waited in vain until {what}; last seen: {seen}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }

@@ -1,0 +1,172 @@
+//! The agent on a laptop: no cluster, no key.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use serde_json::Value;
+use tests::local::{Local, sample_bars};
+use tests::{binary, repository, wait};
+
+fn example(name: &str) -> String {
+    std::fs::read_to_string(repository(&format!("examples/{name}"))).expect("the example")
+}
+
+/// What must be the same in two runs of the same bars: the ledger, without times of the wall.
+fn ledger(local: &Local) -> Value {
+    let status = local.journal("status");
+    serde_json::json!({
+        "trades": local.journal("trades"), "account": status["account"], "positions": status["positions"],
+    })
+}
+
+#[test]
+fn the_ledger_is_the_same_at_any_speed_and_after_being_killed_at_any_point() {
+    let undisturbed = Local::new(&example("paper-btc.yaml"));
+    let output = undisturbed.run_to_end(&sample_bars(), &["--speed", "0"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = ledger(&undisturbed);
+    let trades = expected["trades"].as_array().expect("a list").len();
+    assert!(trades >= 5, "a year gives trades to compare, not {trades}");
+
+    let killed = Local::new(&example("paper-btc.yaml"));
+    for _ in 0..5 {
+        // Fast enough for a test, slow enough that each kill meets it at work.
+        let mut agent = killed.start(&sample_bars(), &["--speed", "8640000"]);
+        let before = journaled(&killed);
+        wait::until("the agent has journaled more", || match journaled(&killed) {
+            now if now > before => Ok(()),
+            now => Err(format!("{now} events")),
+        });
+        agent.0.kill().expect("the agent is killed");
+        let status = agent.0.wait().expect("the agent ends");
+        assert_eq!(status.signal(), Some(9), "it was at work when it was killed");
+    }
+    let output = killed.run_to_end(&sample_bars(), &["--speed", "0"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(ledger(&killed), expected);
+}
+
+/// Bytes of the journal: it only grows while the agent works.
+fn journaled(local: &Local) -> u64 {
+    let folder = std::fs::read_dir(local.path().join("journal"));
+    folder.into_iter().flatten().flatten().filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+}
+
+#[test]
+fn two_assets_share_one_account() {
+    let local = Local::new(&example("paper-majors.yaml"));
+    let output = local.run_to_end(&sample_bars(), &["--speed", "0"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let trades = local.journal("trades");
+    for asset in ["BTC-USD", "ETH-USD"] {
+        let of_asset =
+            trades.as_array().expect("a list").iter().filter(|trade| trade["asset"] == asset).count();
+        assert!(of_asset > 0, "{asset} was never traded");
+    }
+}
+
+#[test]
+fn the_second_agent_of_a_journal_is_refused() {
+    let local = Local::new(&example("paper-btc.yaml"));
+    let _first = local.start(&sample_bars(), &["--speed", "86400"]);
+    wait::until("the first agent is at work", || match journaled(&local) {
+        0 => Err("nothing is journaled".to_owned()),
+        _ => Ok(()),
+    });
+    let second = local.run(&sample_bars(), &["--listen", "127.0.0.1:0"]).output();
+    let output = second.expect("the agent runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("journal"), "{said}");
+}
+
+const HEADER: &str = "time,open,high,low,close,volume\n";
+
+/// Bars of an hour from the first of January on, with the given lines.
+fn bars(lines: &[&str]) -> String {
+    format!("{HEADER}{}\n", lines.join("\n"))
+}
+
+/// Runs the example with the bars and gives what the agent said when it refused them.
+fn refused_bars(file: &str, content: impl AsRef<[u8]>) -> String {
+    let local = Local::new(&example("paper-btc.yaml"));
+    let data = local.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(data.join(file), content).expect("the bars");
+    refused(&local, &data, &[])
+}
+
+fn refused(local: &Local, data: &Path, more: &[&str]) -> String {
+    let output = local.run_to_end(data, more);
+    assert!(!output.status.success(), "it was accepted");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+fn contains_all(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+}
+
+const FILE: &str = "BTC-USD_1h_x.csv";
+const GOOD: &str = "2020-01-01T00:00:00Z,100,101,99,100,5";
+
+#[test]
+fn bad_bars_are_refused_with_file_line_value_and_remedy() {
+    let after_good = |line: &str| refused_bars(FILE, bars(&[GOOD, line]));
+    contains_all(&after_good("2020-01-01T01:00:00Z,100,101,99"), &[FILE, "line 3"]);
+    contains_all(&after_good("2020-01-01T01:00:00Z,abc,101,99,100,5"), &[FILE, "line 3", "open", "abc"]);
+    contains_all(&after_good("2020-01-01T01:00:00Z,100,101,-99,100,5"), &[FILE, "line 3", "low", "-99"]);
+    contains_all(&after_good("2020-01-01T01:00:00Z,100,99,101,100,5"), &[FILE, "line 3", "high"]);
+    contains_all(&after_good("2019-12-31T01:00:00Z,100,101,99,100,5"), &[FILE, "line 3", "2019-12-31"]);
+    contains_all(&after_good(GOOD), &[FILE, "line 3", "2020-01-01"]);
+    contains_all(&after_good("yesterday,100,101,99,100,5"), &[FILE, "line 3", "time", "yesterday"]);
+    contains_all(&refused_bars(FILE, "date,o,h,l,c,v\n"), &[FILE, "time"]);
+    contains_all(&refused_bars(FILE, HEADER), &[FILE, "no bars"]);
+    contains_all(&refused_bars("BTC-USD_1h_x.csv.gz", bars(&[GOOD])), &["BTC-USD_1h_x.csv.gz", "gzip"]);
+    contains_all(&refused_bars("ETH-USD_1h_x.csv", bars(&[GOOD])), &["BTC-USD"]);
+}
+
+#[test]
+fn bad_surroundings_are_refused_with_the_remedy() {
+    let local = Local::new(&example("paper-btc.yaml"));
+    contains_all(&refused(&local, Path::new("absent"), &[]), &["absent"]);
+    // The kernel lets nobody, not even root, make a folder there.
+    contains_all(&refused(&local, &sample_bars(), &["--journal", "/sys/journal"]), &["/sys/journal"]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    contains_all(&refused(&local, &sample_bars(), &["--listen", &address]), &[&address, "--listen"]);
+}
+
+#[test]
+fn bad_manifests_are_refused_with_field_value_and_remedy() {
+    let good = example("paper-btc.yaml");
+    let refused_manifest = |manifest: &str| refused(&Local::new(manifest), &sample_bars(), &[]);
+    contains_all(&refused_manifest(&good.replace("BTC-USD", "btc/usd")), &["pair", "btc/usd", "BTC-USD"]);
+    contains_all(&refused_manifest(&good.replace("BTC-USD", "EUR-USD")), &["EUR-USD", "crypto"]);
+    contains_all(&refused_manifest(&format!("{good}  rsik: {{}}\n")), &["rsik"]);
+    contains_all(&refused_manifest(&good.replace("speed: 86400", "speed: fast")), &["speed", "fast"]);
+    contains_all(&refused_manifest(&format!("{good}---\n{good}")), &["2 TradingBots"]);
+}
+
+#[test]
+fn check_prints_the_effective_configuration_with_the_origin_of_each_value() {
+    let mut child = std::process::Command::new(binary("tradingbot-agent"))
+        .args(["check", "-f", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the agent runs");
+    child.stdin.take().expect("a pipe").write_all(example("paper-btc.yaml").as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success());
+    let line = |path: &str| {
+        said.lines().find(|line| line.contains(path)).unwrap_or_else(|| panic!("{path}: {said}"))
+    };
+    assert!(line("risk.confidenceFloor").contains("default"));
+    assert!(line("replay.speed").contains("bot"));
+}
