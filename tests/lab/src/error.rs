@@ -65,7 +65,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of the lab does not hold what it should.
-    #[error("{path} is not readable as lab state: {source}; remove the lab with `lab down`", path = .path.display())]
+    #[error("{path} is not readable as lab state: {source}; end the lab's processes and remove the folder", path = .path.display())]
     State {
         /// The file.
         path: PathBuf,

@@ -33,8 +33,14 @@ enum Command {
         #[command(flatten)]
         name: Name,
     },
-    /// Remove a cluster with everything it made.
-    Down(Name),
+    /// Remove a cluster with everything it made, running or not.
+    Down {
+        #[command(flatten)]
+        name: Name,
+        /// All clusters of this user, also those of tests.
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
     /// Show all clusters.
     Status,
     /// Print the path of the kubeconfig.
@@ -108,7 +114,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up { node, name } => up(node, name.name)?,
-        Command::Down(name) => Lab::down(&name.name)?,
+        Command::Down { all: true, .. } => plan::all()?.iter().try_for_each(|plan| Lab::down(&plan.name))?,
+        Command::Down { name, .. } => Lab::down(&name.name)?,
         Command::Status => return status(),
         Command::Kubeconfig(name) => println!("{}", Lab::find(&name.name)?.kubeconfig().display()),
         Command::Logs { part, name } => logs(&Plan::load(&name.name)?, part)?,

@@ -1,5 +1,7 @@
 //! Labs without a node: started, broken and removed. Works without root, on loopback then.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "that is how a test fails")]
+
 mod traces;
 
 use std::io::{BufRead, BufReader};
@@ -41,6 +43,7 @@ fn down_leaves_nothing() {
     let lab = Lab::up(&options, |_| {}).unwrap();
     let traces = Traces::of(lab.plan(), before);
     assert!(traces.list().len() > 5, "the test does not see the lab: {:?}", traces.list());
+    assert_eq!(traces.namespaces(), usize::from(lab::plan::is_root()));
     Lab::down(&options.name).unwrap();
     traces.assert_gone_within(Duration::ZERO);
     assert!(matches!(Lab::find(&options.name), Err(Error::Absent { .. })));

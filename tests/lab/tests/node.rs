@@ -1,5 +1,7 @@
 //! Labs with a node. They need root: `cargo test -p lab -- --include-ignored`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "that is how a test fails")]
+
 mod traces;
 
 use std::path::Path;
