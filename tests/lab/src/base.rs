@@ -26,7 +26,12 @@ const DOCKERFILE: &str =
 /// # Errors
 /// When apt does not know the packages or buildah fails.
 pub(crate) fn image() -> Result<String, Error> {
-    let sources = call("apt-get", &[&["download", "--print-uris"], PACKAGES].concat())?;
+    let list = [&["download", "--print-uris"], PACKAGES].concat();
+    let sources = match call("apt-get", &list) {
+        Ok(sources) => sources,
+        // A machine that has never fetched the lists of packages.
+        Err(_) => call("apt-get", &["update"]).and_then(|_| call("apt-get", &list))?,
+    };
     let mut hash = Sha256::new();
     hash.update(file_names(&sources).join(" "));
     hash.update(DOCKERFILE);

@@ -27,6 +27,14 @@ pub enum Error {
     /// The path of a unix socket would exceed what the kernel takes.
     #[error("{0} is too long for unix sockets in it: set TMPDIR to a shorter path")]
     PathTooLong(PathBuf),
+    /// The lab's folder would be under a layer of its own.
+    #[error("{folder} is under {layer}, which a lab hides from its programs: set TMPDIR to another path", folder = .folder.display())]
+    Hidden {
+        /// Where the lab's folder would be.
+        folder: PathBuf,
+        /// What is hidden.
+        layer: &'static str,
+    },
     /// A node was asked for without the rights it takes.
     #[error("a lab with a node needs root: run it as root, or start a control plane alone (without --node)")]
     NotRoot,

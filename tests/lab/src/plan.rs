@@ -72,6 +72,9 @@ impl Plan {
             .find(|index| !taken.contains(index) && !link_exists(&link_name(*index)))
             .ok_or(Error::Full(PLACES))?;
         let place = if is_root() { Place::Namespace } else { Place::Loopback(free_ports()?) };
+        if place == Place::Namespace {
+            crate::sandbox::check_folder(&folder)?;
+        }
         let plan = Self { name: name.into(), index, folder, place };
         fs::create_dir_all(&plan.folder).map_err(Error::file("create", &plan.folder))?;
         write_json(&plan.folder.join("lab.json"), &plan)?;

@@ -25,6 +25,14 @@ const WRITTEN: &[&str] = &["/etc", "/var/lib", "/var/log"];
 /// How long the other side of the namespaces may take to appear.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Refuses a folder that the lab's programs would not see, or see doubly.
+pub(crate) fn check_folder(folder: &Path) -> Result<(), Error> {
+    match WRITTEN.iter().chain(&["/run"]).find(|layer| folder.starts_with(layer)) {
+        Some(layer) => Err(Error::Hidden { folder: folder.into(), layer }),
+        None => Ok(()),
+    }
+}
+
 /// A command that runs `program` as the first process of new namespaces, and ends it when it is ended itself.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new("unshare");
@@ -106,4 +114,17 @@ fn wait_for(what: &str, mut there: impl FnMut() -> bool) -> Result<(), Error> {
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_under_a_layer_is_refused_with_the_remedy() {
+        let message = check_folder(Path::new("/var/lib/x/tradingbot-lab/demo")).unwrap_err().to_string();
+        assert!(message.contains("/var/lib,") && message.contains("TMPDIR"), "{message}");
+        assert!(check_folder(Path::new("/run/user/0/demo")).is_err());
+        assert!(check_folder(Path::new("/var/tmp/tradingbot-lab/demo")).is_ok());
+    }
 }
