@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand};
 use lab::plan::{self, Plan};
 use lab::{Lab, Options, image, packages, tools};
@@ -105,7 +105,8 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("lab: {error:#}");
+            // The lab's errors tell their causes themselves.
+            eprintln!("lab: {error}");
             ExitCode::FAILURE
         }
     }
@@ -141,7 +142,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 fn up(node: bool, name: String) -> anyhow::Result<()> {
     let start = Instant::now();
-    let program = std::env::current_exe().context("cannot find the running program")?;
+    let program =
+        std::env::current_exe().map_err(|error| anyhow!("cannot find the running program: {error}"))?;
     let lab =
         Lab::up(&Options { name, node, program }, |step| println!("{:6.1} s  {}", step.seconds, step.name))?;
     println!("{:6.1} s  ready at {}", start.elapsed().as_secs_f64(), lab.plan().url());
@@ -176,7 +178,7 @@ fn status() -> anyhow::Result<ExitCode> {
 
 fn logs(plan: &Plan, part: Option<String>) -> anyhow::Result<()> {
     let Some(part) = part else {
-        for entry in std::fs::read_dir(plan.file("logs")).context("no logs")? {
+        for entry in std::fs::read_dir(plan.file("logs"))? {
             println!(
                 "{}",
                 entry?.path().with_extension("").file_name().unwrap_or_default().to_string_lossy()
@@ -185,7 +187,8 @@ fn logs(plan: &Plan, part: Option<String>) -> anyhow::Result<()> {
         return Ok(());
     };
     let path = plan.log(&part);
-    let mut log = std::fs::File::open(&path).with_context(|| format!("no log {}", path.display()))?;
+    let mut log =
+        std::fs::File::open(&path).map_err(|error| anyhow!("no log {}: {error}", path.display()))?;
     std::io::copy(&mut log, &mut std::io::stdout())?;
     Ok(())
 }
