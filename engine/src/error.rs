@@ -28,6 +28,20 @@ pub enum EngineError {
         /// The most.
         high: String,
     },
+    /// An asset with a position or an open order is to be removed or moved to another venue.
+    #[error("assets[{asset}]: it has a position or an open order; keep it as it is until it is flat")]
+    AssetHeld {
+        /// The asset.
+        asset: Asset,
+    },
+    /// The ledger has one currency.
+    #[error("assets[{asset}]: the bot's account is in {currency}; use pairs quoted in {currency}")]
+    OtherCurrency {
+        /// The asset.
+        asset: Asset,
+        /// The account's currency.
+        currency: String,
+    },
     /// A snapshot of a newer engine.
     #[error("the snapshot has version {found} and this engine understands {known}; run the newer agent")]
     SnapshotVersion {

@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn the_id_is_the_start_of_the_hash_of_its_causes() {
-        // printf 'paper\0default/majors\0BTC-USD\0''2020-05-01T12:00:00Z\0entry\0''0\0' | sha256sum
-        assert_eq!(id("majors", Role::Entry, 0).as_str(), "9399bc9c-80c4-66e9-dc07-b179767cc24f");
+        // printf '%s\0' paper default/majors BTC-USD 2020-05-01T12:00:00Z entry 0 | sha256sum
+        assert_eq!(id("majors", Role::Entry, 0).as_str(), "2e9a558c-e459-418e-1590-dfc515f0d48c");
     }
 
     #[test]

@@ -4,23 +4,32 @@
 //! I/O, no thread and no chance in here: the same events give the same outputs, bit for bit, whether
 //! they come live, from a replay or from a journal after a crash.
 //!
-//! The way of a bar: [`market`] checks and aggregates it, analysis turns it into numbers, a
-//! [`panel`] argues over them, the gatekeeper in [`risk`] says whether and how much, the venue fills,
-//! the ledger books, and exits watch the stop.
+//! The way of a bar: [`market`] checks and aggregates it, [`analysis`] turns it into numbers, a
+//! [`panel`] argues over them, the gatekeeper in [`risk`] says whether and how much, the [`venue`] fills,
+//! the [`ledger`] books, and [`exits`] watch the stop.
 
 #![warn(missing_docs)]
 
+pub mod analysis;
+pub mod exits;
+pub mod ledger;
 pub mod market;
 pub mod panel;
 pub mod risk;
+pub mod venue;
 
+mod asset_state;
+mod cycle;
+mod decimal;
 mod engine;
 mod error;
 mod event;
 mod id;
+mod intake;
 mod output;
 mod snapshot;
 mod states;
+mod trading;
 mod view;
 
 pub use engine::Engine;

@@ -34,7 +34,8 @@ impl Bar {
         let prices = [("open", self.open), ("high", self.high), ("low", self.low), ("close", self.close)];
         for (name, price) in prices {
             if !plausible_price(price) {
-                let message = format!("{name} is {price}; a price lies between 1e-8 and 1e10, correct the data");
+                let message =
+                    format!("{name} is {price}; a price lies between 1e-8 and 1e10, correct the data");
                 return Err((Refusal::BadPrice, message));
             }
             if price > self.high || price < self.low {

@@ -1,18 +1,26 @@
 //! The debate: who argues, what they see and what they may want.
 
+mod brief;
+mod legal;
+mod rules;
+
+use crds::Timeframe;
 use serde::{Deserialize, Serialize};
 
 use crate::output::Side;
 
+pub use brief::{Brief, MissingNumber, field};
+pub use legal::legal_actions;
+pub use rules::RulesPanel;
+
+/// The bars at whose closes the panel is asked; also the timeframe of the ATR in plans.
+pub const DECISION_TIMEFRAME: Timeframe = Timeframe::H4;
 
 /// Decides what to do with an asset, from a brief alone.
-pub trait Panel {}
-
-/// The built-in analysts.
-#[derive(Clone, Debug, Default)]
-pub struct RulesPanel;
-
-impl Panel for RulesPanel {}
+pub trait Panel {
+    /// Argues both sides and judges.
+    fn deliberate(&self, brief: &Brief) -> Verdict;
+}
 
 /// What a seat, or the whole panel, wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

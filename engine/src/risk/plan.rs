@@ -3,6 +3,8 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::{Candidate, Reason, Rejection};
+
 /// An entry as the gatekeeper allows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,4 +21,20 @@ pub struct Plan {
     pub loss_per_unit: Decimal,
     /// Units of the base to buy or sell.
     pub quantity: Decimal,
+}
+
+/// Distance of the stop as a fraction of the price: `clamp(atrMultiple · ATR / price, min, max)`.
+pub(super) fn stop_distance(candidate: &Candidate) -> Result<f64, Rejection> {
+    let Candidate { price, atr, limits, .. } = candidate;
+    let missing = || Rejection::new(0, Reason::NoStop);
+    let atr = atr.filter(|atr| atr.is_finite() && *atr >= 0.0).ok_or_else(missing)?;
+    if !(price.is_finite() && *price > 0.0) {
+        return Err(missing());
+    }
+    let wanted = limits.stop_atr_multiple * atr / price;
+    let (nearest, farthest) = (limits.stop_min_percent / 100.0, limits.stop_max_percent / 100.0);
+    if !(wanted.is_finite() && nearest > 0.0 && nearest <= farthest && farthest < 1.0) {
+        return Err(missing());
+    }
+    Ok(wanted.clamp(nearest, farthest))
 }

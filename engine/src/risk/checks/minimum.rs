@@ -1,0 +1,16 @@
+//! Check 12: there is something left to buy, and the venue takes orders that small. Measured as notional.
+
+use rust_decimal::Decimal;
+
+use crate::decimal::to_f64;
+use crate::risk::size::Sizing;
+use crate::risk::{Reason, Rejection};
+use crate::venue::Paper;
+
+pub(in crate::risk) fn check(sizing: &Sizing) -> Result<(), Rejection> {
+    let least = Paper::MINIMUM_NOTIONAL;
+    if sizing.quantity > Decimal::ZERO && sizing.notional >= least {
+        return Ok(());
+    }
+    Err(Rejection::measured(12, Reason::BelowMinimum, to_f64(sizing.notional), to_f64(least)))
+}
