@@ -61,6 +61,9 @@ pub mod lease {
     pub const ENTRY_WINDOW: Duration = Duration::from_secs(20);
     /// A stranger takes over when the record stood still for so long on its own clock.
     pub const TAKEOVER_AFTER: Duration = Duration::from_secs(45);
+    /// Holder that the operator writes into a new Lease when an agent may already be at work: every
+    /// agent is a stranger to it and waits [`TAKEOVER_AFTER`].
+    pub const UNKNOWN_HOLDER: &str = "unknown";
 }
 
 /// Condition types.

@@ -1,0 +1,242 @@
+//! From a `TradingBot` to a running agent, in five stages: dereference → validate → build → apply →
+//! status. Only the first and the last two know the cluster.
+
+pub mod apply;
+mod backoff;
+mod bot;
+pub mod build;
+mod dereference;
+mod in_sync;
+mod status;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::api::TradingBotStatus;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
+use kube::runtime::controller::Action;
+use kube::{Client, Resource};
+use tracing::{info, warn};
+
+use crate::metrics::Metrics;
+use crate::reason::Reason;
+use crate::watch::{ChildKind, Children, ConfigMaps, Leases, Secrets, Written, version};
+use apply::{Applied, Applier, ApplyError};
+use status::{Observed, Outcome, Rollout};
+use validate::{Refusal, Validated};
+
+pub use backoff::Backoff;
+pub use bot::{Bot, BotRef, Guarded, Owner};
+pub use status::Shares;
+
+/// What every reconcile works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The image of bots that name none.
+    pub agent_image: String,
+    /// The children that exist.
+    pub children: Children,
+    /// The ConfigMaps that exist.
+    pub config_maps: ConfigMaps,
+    /// Who trades.
+    pub leases: Arc<Leases>,
+    /// The children that were written.
+    pub written: Arc<Written>,
+    /// The Secrets that were created.
+    pub secrets: Secrets,
+    /// The shares of status that were written.
+    pub shares: Shares,
+    /// The bots that fail.
+    pub backoff: Backoff,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// A reconcile that is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A child could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The status could not be written.
+    #[error("writing the status failed: {0}; it is tried again")]
+    Status(#[source] Box<kube::Error>),
+    /// The API server left out name, namespace or UID.
+    #[error("the object has no {0}")]
+    Nameless(&'static str),
+    /// A configuration could not be written as JSON.
+    #[error(transparent)]
+    Rendering(#[from] crds::config::RenderingError),
+}
+
+impl Failure {
+    /// The reason, as condition, event and metric name it.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Apply(error) => error.reason(),
+            Self::Status(_) => Reason::StatusFailed,
+            Self::Nameless(_) | Self::Rendering(_) => Reason::InvalidSpec,
+        }
+    }
+}
+
+/// Looks at one bot.
+///
+/// # Errors
+/// When it should be tried again.
+pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
+    let timer = context.metrics.start();
+    let owner = Owner::of(bot.meta()).ok_or(Failure::Nameless("name, namespace or UID"))?;
+    if bot.meta().deletion_timestamp.is_some() {
+        // Garbage collection takes the children; nothing new is made for a bot that goes.
+        return Ok(Action::await_change());
+    }
+    let result = stages(&bot, &owner, &context).await;
+    match &result {
+        Ok(_) => {
+            context.backoff.reset(&owner.uid);
+            timer.done();
+        }
+        Err(failure) => timer.failed(failure.reason()),
+    }
+    result
+}
+
+async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<Action, Failure> {
+    let validated = match &bot.0 {
+        Ok(bot) => {
+            let found = dereference::dereference(bot, owner, &context.children, &context.config_maps);
+            validate::validate(bot, owner, found, &context.agent_image)
+        }
+        Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
+    };
+    let bot_applied = match &validated {
+        Ok(validated) => apply_all(validated, owner, context).await?,
+        Err(refusal) => {
+            context.metrics.refused(refusal.reason());
+            Err(None)
+        }
+    };
+    let (applied, error) = match bot_applied {
+        Ok(applied) => (applied, None),
+        Err(error) => (Applied::default(), error),
+    };
+    let words;
+    let outcome = match (&validated, &error) {
+        (Ok(validated), None) => Outcome::Applied(validated),
+        (Ok(validated), Some(error)) => {
+            words = error.to_string();
+            Outcome::Failed(validated, error.reason(), &words)
+        }
+        (Err(refusal), _) => {
+            words = refusal.to_string();
+            Outcome::Refused(refusal.reason(), &words)
+        }
+    };
+    report(bot, owner, outcome, &applied, context).await?;
+    match error {
+        Some(error) => Err(error.into()),
+        None => Ok(applied.look_again.map_or_else(Action::await_change, Action::requeue)),
+    }
+}
+
+/// The outcome of building and applying, or the error that the status should tell of. A failure that may
+/// pass by itself is told only when it comes back.
+async fn apply_all(
+    validated: &Validated,
+    owner: &Owner,
+    context: &Context,
+) -> Result<Result<Applied, Option<ApplyError>>, Failure> {
+    let children = build::build(validated)?;
+    let applier = Applier {
+        client: &context.client,
+        children: &context.children,
+        written: &context.written,
+        leases: &context.leases,
+        secrets: &context.secrets,
+        metrics: &context.metrics,
+    };
+    match applier.apply(owner, &children).await {
+        Ok(applied) => Ok(Ok(applied)),
+        Err(error) if error.is_passing() && context.backoff.failures(&owner.uid) == 0 => Err(error.into()),
+        Err(error) => Ok(Err(Some(error))),
+    }
+}
+
+async fn report(
+    bot: &Guarded,
+    owner: &Owner,
+    outcome: Outcome<'_>,
+    applied: &Applied,
+    context: &Context,
+) -> Result<(), Failure> {
+    let cached = context.children.get(
+        ChildKind::Deployment,
+        &owner.namespace,
+        &crds::contract::child_name(&owner.name),
+    );
+    let rollout = if applied.deployment_pending {
+        Rollout::Progressing
+    } else {
+        Rollout::of(applied.deployment.as_ref().or(cached.as_deref()))
+    };
+    let default = TradingBotStatus::default();
+    let seen = bot.0.as_ref().ok().map(|bot| bot.status.as_ref().unwrap_or(&default));
+    let before = context.shares.newest(&owner.uid, version(bot.meta()), seen);
+    let observed = Observed {
+        owner,
+        generation: bot.meta().generation.unwrap_or_default(),
+        outcome,
+        rollout: &rollout,
+        connection: context.leases.connection(&owner.namespace, &owner.name),
+        agent_hash: seen.and_then(|status| Some(status.agent.as_ref()?.config_hash.as_str())),
+    };
+    let after = status::share(&observed, &before, Time(Timestamp::now()));
+    if after == before {
+        return Ok(());
+    }
+    let version = status::write(&context.client, owner, &after, &context.metrics)
+        .await
+        .map_err(|error| Failure::Status(Box::new(error)))?;
+    context.shares.keep(&owner.uid, version, after.clone());
+    if let Some(ready) = after.conditions.first() {
+        info!(
+            namespace = owner.namespace,
+            bot = owner.name,
+            ready = ready.status,
+            reason = ready.reason,
+            message = ready.message,
+            "status written"
+        );
+    }
+    status::publish(&context.client, &bot.object_ref(&()), &before, &after, &context.metrics).await;
+    Ok(())
+}
+
+/// How long to wait after a failure.
+pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
+    let uid = bot.meta().uid.clone().unwrap_or_default();
+    let wait = context.backoff.failed(&uid);
+    warn!(
+        namespace = bot.meta().namespace, bot = bot.meta().name, reason = failure.reason().as_str(),
+        error = %failure, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        "reconcile failed"
+    );
+    Action::requeue(wait.max(Duration::from_millis(100)))
+}
+
+impl Context {
+    /// Forgets a bot that is gone.
+    pub fn forget(&self, bot: &DeserializeGuard<Bot>) {
+        if let Some(uid) = &bot.meta().uid {
+            self.backoff.reset(uid);
+            self.shares.forget(uid);
+            self.secrets.forget(uid);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Stage five: says in the bot's status what is so.
+//!
+//! The operator's share is computed whole from what is observed, every time, and written only when it
+//! differs from what the API server has.
+
+mod conditions;
+mod event;
+mod rollout;
+
+use crds::api::{TradingBot, TradingBotStatus};
+use crds::contract::{OPERATOR_MANAGER, condition};
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, Resource};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::bot::Owner;
+use crate::metrics::Metrics;
+
+pub use conditions::{Observed, Outcome, share};
+pub use event::publish;
+pub use rollout::Rollout;
+
+/// The operator's conditions, in the order of their writing.
+const CONDITIONS: [&str; 5] = [
+    condition::READY,
+    condition::RECONCILING,
+    condition::STALLED,
+    condition::CONFIG_VALID,
+    condition::AGENT_CONNECTED,
+];
+
+/// The operator's share of a status.
+pub fn operators_share(status: &TradingBotStatus) -> TradingBotStatus {
+    let TradingBotStatus {
+        observed_generation,
+        conditions,
+        config_hash,
+        api_key_secret,
+        summary,
+        agent: _,
+        account: _,
+        trading: _,
+    } = status.clone();
+    let mut conditions: Vec<_> =
+        conditions.into_iter().filter(|c| CONDITIONS.contains(&c.type_.as_str())).collect();
+    conditions.sort_by_key(|c| CONDITIONS.iter().position(|type_| *type_ == c.type_));
+    TradingBotStatus {
+        observed_generation,
+        conditions,
+        config_hash,
+        api_key_secret,
+        summary,
+        ..TradingBotStatus::default()
+    }
+}
+
+/// The shares that this process wrote and the watch may not have shown yet, by the bot's UID.
+#[derive(Debug, Default)]
+pub struct Shares(Mutex<HashMap<String, (u64, TradingBotStatus)>>);
+
+impl Shares {
+    /// The operator's share as the API server has it: the newer one of what was seen and what was written.
+    pub fn newest(&self, uid: &str, version: u64, seen: Option<&TradingBotStatus>) -> TradingBotStatus {
+        let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (shares.get(uid), seen) {
+            (Some((written, share)), Some(_)) if *written > version => share.clone(),
+            // Of an object that cannot be read nothing else is known.
+            (Some((_, share)), None) => share.clone(),
+            (_, Some(seen)) => operators_share(seen),
+            (None, None) => TradingBotStatus::default(),
+        }
+    }
+
+    /// Keeps what was written.
+    pub fn keep(&self, uid: &str, version: u64, share: TradingBotStatus) {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.insert(uid.to_owned(), (version, share));
+    }
+
+    /// Forgets a bot that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// Writes the operator's share.
+///
+/// # Errors
+/// When the API server refuses or fails.
+pub async fn write(
+    client: &Client,
+    owner: &Owner,
+    share: &TradingBotStatus,
+    metrics: &Metrics,
+) -> Result<u64, kube::Error> {
+    let api: Api<super::bot::Guarded> = Api::namespaced(client.clone(), &owner.namespace);
+    let body = json!({
+        "apiVersion": TradingBot::api_version(&()),
+        "kind": TradingBot::kind(&()),
+        "metadata": {"name": owner.name, "uid": owner.uid},
+        "status": share,
+    });
+    metrics.call("TradingBot/status", "patch");
+    let answer = api
+        .patch_status(&owner.name, &PatchParams::apply(OPERATOR_MANAGER).force(), &Patch::Apply(&body))
+        .await?;
+    Ok(crate::watch::version(answer.meta()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::from_value;
+
+    fn status(reason: &str) -> TradingBotStatus {
+        let condition = |type_: &str| json!({"type": type_, "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        from_value(json!({
+            "observedGeneration": 2, "configHash": "abc",
+            "conditions": [condition("FeedHealthy"), condition("ConfigValid"), condition("Ready")],
+            "agent": {"pod": "p", "version": "1", "configHash": "abc", "startedAt": "2026-01-01T00:00:00Z", "loop": "Running"}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_agents_share_is_left_out_and_conditions_have_one_order() {
+        let share = operators_share(&status("A"));
+        assert_eq!(share.agent, None);
+        let types: Vec<_> = share.conditions.iter().map(|c| c.type_.as_str()).collect();
+        assert_eq!(types, ["Ready", "ConfigValid"]);
+    }
+
+    #[test]
+    fn what_was_written_counts_until_the_watch_has_caught_up() {
+        let shares = Shares::default();
+        let (old, new) = (status("Old"), operators_share(&status("New")));
+        shares.keep("u", 10, new.clone());
+        assert_eq!(shares.newest("u", 9, Some(&old)), new);
+        assert_eq!(shares.newest("u", 10, Some(&old)), operators_share(&old));
+        assert_eq!(shares.newest("u", 12, None), new, "an object that cannot be read");
+        shares.forget("u");
+        assert_eq!(shares.newest("u", 12, None), TradingBotStatus::default());
+    }
+}

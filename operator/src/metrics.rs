@@ -1,0 +1,175 @@
+//! What the operator counts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crds::contract::condition;
+use kube::runtime::reflector::Store;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::controller::Guarded;
+use crate::reason::Reason;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByReason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Call {
+    resource: &'static str,
+    verb: &'static str,
+}
+
+/// The operator's metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    duration: Histogram,
+    reconciles: Counter,
+    errors: Family<ByReason, Counter>,
+    calls: Family<Call, Counter>,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn new(registry: &mut Registry) -> Self {
+        let buckets = [0.000_1, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+        let metrics = Self {
+            duration: Histogram::new(buckets),
+            reconciles: Counter::default(),
+            errors: Family::default(),
+            calls: Family::default(),
+        };
+        registry.register(
+            "tradingbot_operator_reconcile_duration_seconds",
+            "Time that reconciles took",
+            metrics.duration.clone(),
+        );
+        registry.register("tradingbot_operator_reconciles", "Reconciles begun", metrics.reconciles.clone());
+        registry.register(
+            "tradingbot_operator_reconcile_errors",
+            "Reconciles that failed or refused a bot, by reason",
+            metrics.errors.clone(),
+        );
+        registry.register(
+            "tradingbot_operator_api_calls",
+            "Calls of the API server other than watches, by resource and verb",
+            metrics.calls.clone(),
+        );
+        metrics
+    }
+
+    /// Begins a reconcile.
+    pub fn start(&self) -> Timer {
+        self.reconciles.inc();
+        Timer { metrics: self.clone(), start: Instant::now() }
+    }
+
+    /// Counts a bot that cannot be built.
+    pub fn refused(&self, reason: Reason) {
+        self.errors.get_or_create(&ByReason { reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a call of the API server.
+    pub fn call(&self, resource: &'static str, verb: &'static str) {
+        self.calls.get_or_create(&Call { resource, verb }).inc();
+    }
+}
+
+/// A reconcile that runs.
+#[derive(Debug)]
+pub struct Timer {
+    metrics: Metrics,
+    start: Instant,
+}
+
+impl Timer {
+    /// It went well.
+    pub fn done(self) {
+        self.metrics.duration.observe(self.start.elapsed().as_secs_f64());
+    }
+
+    /// It failed.
+    pub fn failed(self, reason: Reason) {
+        self.metrics.refused(reason);
+        self.done();
+    }
+}
+
+/// Counts bots by their readiness when it is asked.
+pub struct Bots(pub Store<Guarded>);
+
+impl fmt::Debug for Bots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bots")
+    }
+}
+
+impl Collector for Bots {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let bots = self.0.state();
+        let ready = bots.iter().filter(|bot| is_ready(bot)).count();
+        let mut metric = encoder.encode_descriptor(
+            "tradingbot_operator_bots",
+            "TradingBots, by whether they are ready",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for (label, count) in [("true", ready), ("false", bots.len() - ready)] {
+            let gauge = ConstGauge::new(u32::try_from(count).unwrap_or(u32::MAX));
+            gauge.encode(metric.encode_family(&[("ready", label)])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_ready(bot: &Arc<Guarded>) -> bool {
+    let Ok(bot) = &bot.0 else { return false };
+    bot.status
+        .iter()
+        .flat_map(|status| &status.conditions)
+        .any(|c| c.type_ == condition::READY && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    #[test]
+    fn what_happened_is_in_the_text() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        metrics.start().failed(Reason::ApplyFailed);
+        metrics.start().done();
+        metrics.call("Deployment", "create");
+        let (store, mut writer) = reflector::store::<Guarded>();
+        for (name, status) in [("a", "True"), ("b", "False"), ("c", "False")] {
+            let condition = json!({"type": "Ready", "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let bot =
+                json!({"metadata": {"name": name, "namespace": "n"}, "status": {"conditions": [condition]}});
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(bot).unwrap()));
+        }
+        registry.register_collector(Box::new(Bots(store)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "tradingbot_operator_reconciles_total 2",
+            "tradingbot_operator_reconcile_errors_total{reason=\"ApplyFailed\"} 1",
+            "tradingbot_operator_api_calls_total{resource=\"Deployment\",verb=\"create\"} 1",
+            "tradingbot_operator_bots{ready=\"true\"} 1",
+            "tradingbot_operator_bots{ready=\"false\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The kinds of a bot's children.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::core::ApiResource;
+
+/// A kind of child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChildKind {
+    /// The agent's identity.
+    ServiceAccount,
+    /// The agent's rights.
+    Role,
+    /// Gives the one to the other.
+    RoleBinding,
+    /// The rendered configuration.
+    ConfigMap,
+    /// The keys of the agent's API. Created, never read.
+    ApiSecret,
+    /// By which one agent trades. Created; its spec is the agent's.
+    Lease,
+    /// The journal's volume.
+    JournalClaim,
+    /// The agent's address.
+    Service,
+    /// The agent's pod.
+    Deployment,
+}
+
+impl ChildKind {
+    /// The kinds that are watched: all but Secrets.
+    pub const WATCHED: [Self; 8] = [
+        Self::ServiceAccount,
+        Self::Role,
+        Self::RoleBinding,
+        Self::ConfigMap,
+        Self::Lease,
+        Self::JournalClaim,
+        Self::Service,
+        Self::Deployment,
+    ];
+
+    /// How the API server names the kind.
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::Role => ApiResource::erase::<Role>(&()),
+            Self::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::ApiSecret => ApiResource::erase::<Secret>(&()),
+            Self::Lease => ApiResource::erase::<Lease>(&()),
+            Self::JournalClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+        }
+    }
+
+    /// The kind's name, for messages and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
+            Self::ConfigMap => "ConfigMap",
+            Self::ApiSecret => "Secret",
+            Self::Lease => "Lease",
+            Self::JournalClaim => "PersistentVolumeClaim",
+            Self::Service => "Service",
+            Self::Deployment => "Deployment",
+        }
+    }
+}

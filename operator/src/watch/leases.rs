@@ -1,0 +1,252 @@
+//! Who trades: the Leases of all bots, and the moment each runs out.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crds::contract::lease::{DURATION, UNKNOWN_HOLDER};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+use kube::core::DynamicObject;
+use kube::runtime::watcher::Event;
+
+use super::Triggers;
+use crate::controller::BotRef;
+
+/// Whether an agent holds the Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// An agent holds it and renews it.
+    Live,
+    /// An agent holds it and does not renew it.
+    Expired,
+    /// Nobody holds it.
+    Unheld,
+}
+
+/// What is known of one Lease.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    holder: Option<String>,
+    renewed: Option<Timestamp>,
+    /// On this process's own clock: those of the nodes may differ.
+    until: Instant,
+    connection: Connection,
+}
+
+type Key = (String, String);
+
+/// The Leases of all bots. A renewal is kept here and nowhere else; only a change of the answer to "who
+/// trades?" makes a bot worth another look.
+#[derive(Debug, Default)]
+pub struct Leases {
+    seen: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    leases: HashMap<Key, Seen>,
+    losses: HashMap<Key, u64>,
+    relisted: Option<HashMap<Key, Seen>>,
+}
+
+impl Leases {
+    /// Whether an agent of that bot holds its Lease.
+    pub fn connection(&self, namespace: &str, bot: &str) -> Connection {
+        let key = (namespace.to_owned(), bot.to_owned());
+        self.lock().leases.get(&key).map_or(Connection::Unheld, |seen| seen.connection)
+    }
+
+    /// How often this process saw an agent of that bot go.
+    pub fn losses(&self, namespace: &str, bot: &str) -> u64 {
+        self.lock().losses.get(&(namespace.to_owned(), bot.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Takes in an event of the watch; whether its bot is worth another look.
+    pub fn observe(&self, event: &Event<DynamicObject>) -> bool {
+        self.observe_at(event, Instant::now(), Timestamp::now())
+    }
+
+    fn observe_at(&self, event: &Event<DynamicObject>, now: Instant, wall: Timestamp) -> bool {
+        let mut state = self.lock();
+        match event {
+            Event::Apply(lease) => {
+                let Some(key) = key(lease) else { return false };
+                let before = state.leases.get(&key).cloned();
+                let after = see(before.as_ref(), lease, now, wall);
+                let changed = before.as_ref().is_none_or(|before| {
+                    before.connection != after.connection || before.holder != after.holder
+                });
+                if before.is_some_and(|b| b.connection == Connection::Live)
+                    && after.connection != Connection::Live
+                {
+                    *state.losses.entry(key.clone()).or_default() += 1;
+                }
+                state.leases.insert(key, after);
+                changed
+            }
+            Event::Delete(lease) => {
+                let Some(key) = key(lease) else { return false };
+                state.leases.remove(&key);
+                state.losses.remove(&key);
+                true
+            }
+            Event::Init => {
+                state.relisted = Some(HashMap::new());
+                false
+            }
+            Event::InitApply(lease) => {
+                if let Some(key) = key(lease) {
+                    let seen = see(state.leases.get(&key), lease, now, wall);
+                    state.relisted.get_or_insert_default().insert(key, seen);
+                }
+                false
+            }
+            Event::InitDone => {
+                state.leases = state.relisted.take().unwrap_or_default();
+                true
+            }
+        }
+    }
+
+    /// Marks what has run out and asks for another look at it. Runs until the process ends.
+    pub async fn expire(&self, triggers: Triggers) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            for (namespace, bot) in self.expire_at(Instant::now()) {
+                triggers.one(BotRef::new(&bot).within(&namespace));
+            }
+        }
+    }
+
+    fn expire_at(&self, now: Instant) -> Vec<Key> {
+        let mut state = self.lock();
+        let State { leases, losses, relisted: _ } = &mut *state;
+        let mut expired = Vec::new();
+        for (key, seen) in leases.iter_mut() {
+            if seen.connection == Connection::Live && seen.until <= now {
+                seen.connection = Connection::Expired;
+                *losses.entry(key.clone()).or_default() += 1;
+                expired.push(key.clone());
+            }
+        }
+        expired
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(lease: &DynamicObject) -> Option<Key> {
+    Some((lease.metadata.namespace.clone()?, lease.metadata.name.clone()?))
+}
+
+/// A Lease that is seen for the first time is judged by what it says; afterwards a renewal counts from
+/// the moment it was seen, so that a node whose clock is wrong is not taken for dead.
+fn see(before: Option<&Seen>, lease: &DynamicObject, now: Instant, wall: Timestamp) -> Seen {
+    let spec: LeaseSpec =
+        lease.data.get("spec").and_then(|spec| serde_json::from_value(spec.clone()).ok()).unwrap_or_default();
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty() && holder != UNKNOWN_HOLDER);
+    let renewed = spec.renew_time.map(|time| time.0);
+    let duration = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map_or(DURATION, Duration::from_secs);
+    if let Some(before) = before.filter(|before| before.holder == holder && before.renewed == renewed) {
+        return before.clone();
+    }
+    let left = match (before, renewed) {
+        (Some(_), Some(_)) => duration,
+        (None, Some(renewed)) => {
+            let age = Duration::try_from(wall.duration_since(renewed)).unwrap_or(Duration::ZERO);
+            duration.saturating_sub(age)
+        }
+        (_, None) => Duration::ZERO,
+    };
+    let connection = match &holder {
+        None => Connection::Unheld,
+        Some(_) if left.is_zero() => Connection::Expired,
+        Some(_) => Connection::Live,
+    };
+    Seen { holder, renewed, until: now + left, connection }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    struct Bench {
+        leases: Leases,
+        start: Instant,
+        wall: Timestamp,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { leases: Leases::default(), start: Instant::now(), wall: Timestamp::now() }
+        }
+
+        fn lease(&self, holder: &str, renewed: i64) -> DynamicObject {
+            let renewed = self.wall + jiff::SignedDuration::from_secs(renewed);
+            let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 40, "renewTime": renewed.to_string()});
+            serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "a"}, "spec": spec}))
+                .unwrap()
+        }
+
+        fn see(&self, at: u64, lease: DynamicObject) -> bool {
+            let passed = Duration::from_secs(at);
+            let wall = self.wall + jiff::SignedDuration::try_from(passed).unwrap();
+            self.leases.observe_at(&Event::Apply(lease), self.start + passed, wall)
+        }
+
+        fn expire(&self, at: u64) -> usize {
+            self.leases.expire_at(self.start + Duration::from_secs(at)).len()
+        }
+
+        fn connection(&self) -> Connection {
+            self.leases.connection("n", "a")
+        }
+    }
+
+    #[test]
+    fn renewals_are_silent_and_an_expiry_and_a_return_are_not() {
+        let bench = Bench::new();
+        assert_eq!(bench.connection(), Connection::Unheld);
+        assert!(bench.see(0, bench.lease("pod-1", 0)));
+        assert_eq!(bench.connection(), Connection::Live);
+        assert!(!bench.see(10, bench.lease("pod-1", 10)));
+        assert_eq!(bench.expire(49), 0);
+        assert_eq!(bench.expire(50), 1);
+        assert_eq!(bench.connection(), Connection::Expired);
+        assert_eq!(bench.expire(51), 0, "said once");
+        assert!(bench.see(60, bench.lease("pod-1", 60)));
+        assert_eq!(bench.connection(), Connection::Live);
+        assert!(bench.see(70, bench.lease("pod-2", 70)), "another holder");
+        assert!(bench.see(80, bench.lease("", 80)), "released");
+        assert_eq!((bench.connection(), bench.leases.losses("n", "a")), (Connection::Unheld, 2));
+    }
+
+    #[test]
+    fn a_lease_of_the_past_is_expired_at_first_sight_and_a_slow_clock_is_forgiven_afterwards() {
+        let bench = Bench::new();
+        bench.see(0, bench.lease("pod-1", -100));
+        assert_eq!(bench.connection(), Connection::Expired);
+        bench.see(10, bench.lease("pod-1", -90));
+        assert_eq!(bench.connection(), Connection::Live, "it moved, so somebody lives");
+        assert_eq!(bench.expire(50), 1);
+    }
+
+    #[test]
+    fn the_unknown_holder_and_an_empty_lease_are_nobody() {
+        let bench = Bench::new();
+        bench.see(0, bench.lease(UNKNOWN_HOLDER, 0));
+        assert_eq!(bench.connection(), Connection::Unheld);
+        let empty = serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "a"}})).unwrap();
+        bench.see(1, empty);
+        assert_eq!(bench.connection(), Connection::Unheld);
+    }
+}

@@ -1,0 +1,60 @@
+//! What the operator knows of the cluster: one watch per kind, and what each makes it look at again.
+
+mod child_kind;
+mod children;
+mod config_maps;
+mod leases;
+mod written;
+
+use futures::channel::mpsc;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::Store;
+
+use crate::controller::{BotRef, Guarded};
+
+pub use child_kind::ChildKind;
+pub use children::{Children, creation_entry};
+pub use config_maps::ConfigMaps;
+pub use leases::{Connection, Leases};
+pub use written::{Secrets, Write, Written};
+
+/// Asks the controller to look at bots again.
+#[derive(Clone, Debug)]
+pub struct Triggers {
+    sender: mpsc::UnboundedSender<BotRef>,
+    bots: Store<Guarded>,
+}
+
+impl Triggers {
+    /// A sender, and the stream for the controller.
+    pub fn new(bots: Store<Guarded>) -> (Self, mpsc::UnboundedReceiver<BotRef>) {
+        let (sender, receiver) = mpsc::unbounded();
+        (Self { sender, bots }, receiver)
+    }
+
+    /// One bot. A bot that does not exist is no error: its last children may outlive it.
+    pub fn one(&self, bot: BotRef) {
+        // The receiver is gone only when the process ends.
+        self.sender.unbounded_send(bot).ok();
+    }
+
+    /// The bot whose label an object bears.
+    pub fn owner_of(&self, metadata: &ObjectMeta) {
+        let name = metadata.labels.as_ref().and_then(|labels| labels.get(crds::contract::LABEL_BOT));
+        if let (Some(name), Some(namespace)) = (name, &metadata.namespace) {
+            self.one(BotRef::new(name).within(namespace));
+        }
+    }
+
+    /// Every bot that the predicate picks.
+    pub fn each(&self, pick: impl Fn(&Guarded) -> bool) {
+        for bot in self.bots.state_filter(pick) {
+            self.one(BotRef::from_obj(&bot));
+        }
+    }
+}
+
+/// A resource version as a number. They are compared within one kind only, where they order.
+pub fn version(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
