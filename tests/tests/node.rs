@@ -216,7 +216,7 @@ fn the_second_example_trades_two_assets_as_it_stands() {
         &std::fs::read_to_string(repository("examples/paper-majors.yaml")).expect("the example"),
     );
     let ready = cluster.await_condition(namespace, "paper-majors", "Ready", "True");
-    assert_eq!(ready["status"]["summary"]["assets"], "BTC-USD,ETH-USD");
+    assert_eq!(ready["status"]["summary"]["assets"], "BTC-USD, ETH-USD");
     wait::until("it decides", || {
         let object = bot(cluster, namespace, "paper-majors");
         match object["status"]["trading"]["lastDecision"]["id"].as_str() {
