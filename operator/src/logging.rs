@@ -16,7 +16,13 @@ pub fn start(level: &str) -> anyhow::Result<()> {
     if std::io::stderr().is_terminal() {
         builder.try_init()
     } else {
-        builder.json().flatten_event(true).with_ansi(false).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_ansi(false)
+            .try_init()
     }
     .map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
 }

@@ -78,8 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         // What is not listed yet would look absent.
         listed = listed(&context) => {
             listed?;
-            tasks.spawn(say_when_ready(bots.clone(), ready));
-            control(context, bots, writer, triggered, options.concurrency, stop.clone()).await;
+            control(context, bots, writer, triggered, options.concurrency, ready, stop.clone()).await;
         }
     }
     stop.cancel();
@@ -94,13 +93,6 @@ async fn listed(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn say_when_ready(bots: Store<Guarded>, ready: Arc<AtomicBool>) {
-    if bots.wait_until_ready().await.is_ok() {
-        ready.store(true, Ordering::Relaxed);
-        info!(bots = bots.len(), "ready");
-    }
-}
-
 /// Reconciles until it is told to stop, and finishes what it began.
 async fn control(
     context: Arc<Context>,
@@ -108,17 +100,18 @@ async fn control(
     writer: Writer<Guarded>,
     triggered: UnboundedReceiver<BotRef>,
     concurrency: u16,
+    ready: Arc<AtomicBool>,
     stop: CancellationToken,
 ) {
-    let gone = Arc::clone(&context);
+    let watched = Arc::clone(&context);
     let applied = watcher(Api::<Guarded>::all(context.client.clone()), watcher::Config::default())
         .default_backoff()
         .modify(|bot| bot.meta_mut().managed_fields = None)
         .reflect(writer)
-        .inspect(move |event| {
-            if let Ok(Event::Delete(bot)) = event {
-                gone.forget(bot);
-            }
+        .inspect(move |event| match event {
+            Ok(Event::Delete(bot)) => watched.forget(bot),
+            Ok(Event::InitDone) if !ready.swap(true, Ordering::Relaxed) => info!("ready"),
+            _ => {}
         })
         .applied_objects();
     Controller::for_stream(applied, bots)

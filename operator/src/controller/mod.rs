@@ -210,7 +210,7 @@ async fn report(
             bot = owner.name,
             ready = ready.status,
             reason = ready.reason,
-            message = ready.message,
+            detail = ready.message,
             "status written"
         );
     }

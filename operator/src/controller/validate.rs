@@ -196,7 +196,7 @@ pub(crate) mod tests {
         rubbish["assets"] = json!([{"pair": "rubbish"}]);
         let cases = [
             (json!({"assets": [{"pair": "BTC-USD"}]}), Dereferenced::default(), Reason::InvalidSpec, "feeds"),
-            (rubbish, Dereferenced::default(), Reason::InvalidSpec, "assets[0].pair"),
+            (rubbish, Dereferenced::default(), Reason::InvalidSpec, "assets[rubbish].pair"),
             (spec(), missing, Reason::MissingConfigMap, "btc-h1"),
         ];
         for (spec, found, reason, part) in cases {
