@@ -56,7 +56,10 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 self.fill_protection(index, touch, at, Liquidity::TakeAtMid, out);
             }
         }
-        self.feed(index, timeframe, end, bar, out);
+        let decides = self.feed(index, timeframe, end, bar, out);
+        if let Some(state) = self.state.assets.get_mut(index) {
+            state.due |= decides;
+        }
         if !quoted {
             self.remark(index, bar.close);
             self.move_stop(index, end, |side| if side == Side::Long { bar.high } else { bar.low }, out);
@@ -93,7 +96,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         self.move_stop(index, at, |side| if side == Side::Long { quote.bid } else { quote.ask }, out);
     }
 
-    /// Gives a bar to the indicators.
+    /// Gives a bar to the indicators, and says whether a decision bar became final.
     pub(crate) fn feed(
         &mut self,
         index: usize,
@@ -101,19 +104,19 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         end: Timestamp,
         bar: &Bar,
         out: &mut Vec<Output>,
-    ) {
+    ) -> bool {
         let (Some(market), Some(state)) = (self.markets.get_mut(index), self.state.assets.get_mut(index))
         else {
-            return;
+            return false;
         };
         let step = market.series.push(timeframe, end, bar);
         market.analysis.push(&step);
         state.fed = market.series.fed();
-        state.due |= step.decision.iter().any(Option::is_some);
         if let Some((close, from, bars)) = step.gap {
             let to = end - SignedDuration::from_secs(timeframe.as_secs());
             out.push(Output::Gap(Gap { asset: state.asset.clone(), timeframe, from, to, bars, close }));
         }
+        step.decision.iter().any(Option::is_some)
     }
 
     /// Takes note of a price, and of equity when it is a new high.
