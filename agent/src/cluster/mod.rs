@@ -1,0 +1,10 @@
+//! The agent in a pod: its Lease, its configuration, its share of the status.
+
+pub mod config;
+pub mod environment;
+pub mod lease;
+pub mod renewal;
+pub mod share;
+pub mod status;
+
+pub use environment::Environment;

@@ -1,0 +1,269 @@
+//! Takes the Lease, renews it, and lets it go.
+
+use std::time::Duration;
+
+use crds::contract::lease::{DURATION, RENEW_EVERY, RENEW_TIMEOUT};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Api;
+use kube::api::PostParams;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::lease::{Candidate, Move, Record};
+use crate::clock::BootTime;
+use crate::driver::Holding;
+use crate::metrics::Metrics;
+
+/// Time between two looks at a Lease that someone else holds, or that could not be reached.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time for letting go: a shutdown must not wait for a dead API server.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The Lease of a bot, as one candidate sees it.
+pub struct Renewal {
+    api: Api<Lease>,
+    name: String,
+    candidate: Candidate,
+    current: Option<Lease>,
+    holding: watch::Sender<Holding>,
+    other: Option<String>,
+    metrics: Metrics,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error("no answer within {} s", RENEW_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("someone else wrote it first")]
+    Conflict,
+    #[error(transparent)]
+    Api(kube::Error),
+}
+
+impl AttemptError {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Conflict => "conflict",
+            Self::Api(_) => "api",
+        }
+    }
+}
+
+impl From<kube::Error> for AttemptError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_conflict() => Self::Conflict,
+            other => Self::Api(other),
+        }
+    }
+}
+
+impl Renewal {
+    /// A candidate of that identity for the Lease of that name.
+    pub fn new(
+        api: Api<Lease>,
+        name: String,
+        identity: String,
+        metrics: Metrics,
+    ) -> (Self, watch::Receiver<Holding>) {
+        let (holding, receiver) = watch::channel(Holding::Waiting);
+        (
+            Self {
+                api,
+                name,
+                candidate: Candidate::new(identity),
+                current: None,
+                holding,
+                other: None,
+                metrics,
+            },
+            receiver,
+        )
+    }
+
+    /// Wants the Lease until told to stop, then lets it go.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut last_problem = String::new();
+        loop {
+            let pause = match self.attempt().await {
+                Ok(pause) => {
+                    last_problem.clear();
+                    pause
+                }
+                Err(error) => {
+                    self.metrics.lease_failure(error.reason());
+                    // A write whose answer did not come may have happened: what is known is void.
+                    self.current = None;
+                    let problem = error.to_string();
+                    if problem != last_problem {
+                        warn!(lease = self.name, error = problem, "the Lease could not be read or renewed");
+                        last_problem = problem;
+                    }
+                    if matches!(error, AttemptError::Conflict) {
+                        Duration::from_millis(50)
+                    } else {
+                        LOOK_EVERY
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.holding.closed() => break,
+                () = pause_unless_stalled(pause) => {}
+            }
+        }
+        self.release().await;
+    }
+
+    /// One look, and one write if it is to be taken or renewed. Says how long to wait for the next.
+    async fn attempt(&mut self) -> Result<Duration, AttemptError> {
+        let lease = match self.current.take() {
+            Some(lease) => lease,
+            None => answered(self.api.get(&self.name)).await?,
+        };
+        let record = record_of(&lease);
+        match self.candidate.judge(&record, BootTime::now()) {
+            Move::Wait(rest) => {
+                let holder = record.holder.unwrap_or_default();
+                if matches!(*self.holding.borrow(), Holding::Held { .. }) {
+                    warn!(lease = self.name, holder, "the Lease was taken");
+                    self.holding.send_replace(Holding::Lost { holder });
+                } else if self.other.as_ref() != Some(&holder) {
+                    info!(lease = self.name, holder, "another agent holds the Lease; waiting");
+                    self.other = Some(holder);
+                }
+                Ok(rest.min(LOOK_EVERY))
+            }
+            Move::Take => {
+                let wanted = renewed(&lease, self.candidate.identity(), Timestamp::now());
+                let sent = BootTime::now();
+                let written = answered(self.api.replace(&self.name, &PostParams::default(), &wanted)).await?;
+                if !matches!(*self.holding.borrow(), Holding::Held { .. }) {
+                    info!(lease = self.name, "holding the Lease");
+                }
+                self.current = Some(written);
+                self.holding.send_replace(Holding::Held { sent });
+                // Renewals are counted from their sending, however long the answer took.
+                Ok(RENEW_EVERY.saturating_sub(BootTime::now().since(sent)))
+            }
+        }
+    }
+
+    async fn release(mut self) {
+        let held = matches!(self.holding.send_replace(Holding::Waiting), Holding::Held { .. });
+        if !held {
+            return;
+        }
+        match tokio::time::timeout(RELEASE_TIMEOUT, self.write_nobody()).await {
+            Ok(Ok(())) => info!(lease = self.name, "the Lease was released"),
+            Ok(Err(error)) => warn!(lease = self.name, %error, "the Lease could not be released"),
+            Err(_) => warn!(lease = self.name, "the Lease could not be released in time"),
+        }
+    }
+
+    async fn write_nobody(&mut self) -> Result<(), kube::Error> {
+        let mut lease = match self.current.take() {
+            Some(lease) => lease,
+            // The last renewal failed, so that the version in hand may be old.
+            None => self.api.get(&self.name).await?,
+        };
+        let Some(spec) = &mut lease.spec else { return Ok(()) };
+        if spec.holder_identity.as_deref() == Some(self.candidate.identity()) {
+            spec.holder_identity = None;
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn answered<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, AttemptError> {
+    tokio::time::timeout(RENEW_TIMEOUT, call).await.map_err(|_| AttemptError::Timeout)?.map_err(Into::into)
+}
+
+/// Sleeps in small steps on the clock that counts suspension, so that a process that was frozen or a
+/// machine that slept renews at once.
+async fn pause_unless_stalled(pause: Duration) {
+    let began = BootTime::now();
+    let mut last = began;
+    loop {
+        let now = BootTime::now();
+        let Some(rest) = pause.checked_sub(now.since(began)).filter(|rest| !rest.is_zero()) else { return };
+        if now.since(last) > super::lease::LONGEST_STALL {
+            return;
+        }
+        last = now;
+        tokio::time::sleep(rest.min(Duration::from_millis(500))).await;
+    }
+}
+
+fn record_of(lease: &Lease) -> Record {
+    Record {
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        holder: lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()),
+    }
+}
+
+/// The Lease as its holder writes it; the resource version makes the write conditional.
+fn renewed(lease: &Lease, identity: &str, now: Timestamp) -> Lease {
+    let mut lease = lease.clone();
+    let old = lease.spec.take().unwrap_or_default();
+    let same = old.holder_identity.as_deref() == Some(identity);
+    let now = MicroTime(now);
+    lease.spec = Some(LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        renew_time: Some(now.clone()),
+        acquire_time: old.acquire_time.filter(|_| same).or(Some(now)),
+        lease_transitions: Some(old.lease_transitions.unwrap_or(0).saturating_add(i32::from(!same))),
+        ..LeaseSpec::default()
+    });
+    lease
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(holder: Option<&str>, transitions: Option<i32>) -> Lease {
+        let mut lease = Lease::default();
+        lease.metadata.resource_version = Some("7".into());
+        lease.spec = holder.map(|holder| LeaseSpec {
+            holder_identity: Some(holder.into()),
+            acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+            lease_transitions: transitions,
+            ..LeaseSpec::default()
+        });
+        lease
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_holder_of_an_empty_lease_writes_everything_on_the_version_it_read() {
+        let written = renewed(&lease(None, None), "me", now());
+        assert_eq!(written.metadata.resource_version.as_deref(), Some("7"));
+        let spec = written.spec.unwrap();
+        assert_eq!(spec.holder_identity.as_deref(), Some("me"));
+        assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(40), Some(1)));
+        assert_eq!((spec.acquire_time, spec.renew_time), (Some(MicroTime(now())), Some(MicroTime(now()))));
+    }
+
+    #[test]
+    fn a_renewal_keeps_the_term_and_a_takeover_begins_one() {
+        let mine = renewed(&lease(Some("me"), Some(3)), "me", now()).spec.unwrap();
+        assert_eq!(
+            (mine.lease_transitions, mine.acquire_time),
+            (Some(3), Some(MicroTime(Timestamp::UNIX_EPOCH)))
+        );
+        let taken = renewed(&lease(Some("other"), Some(3)), "me", now()).spec.unwrap();
+        assert_eq!((taken.lease_transitions, taken.acquire_time), (Some(4), Some(MicroTime(now()))));
+    }
+}

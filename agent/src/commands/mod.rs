@@ -1,0 +1,124 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod local;
+mod run;
+mod source;
+mod status;
+mod tables;
+mod trades;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::logging::{self, LogFormat};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  it did what was asked; `run`: it was stopped in order, or the data ended
+  1  something failed while it worked: journal, address, API server
+  2  the input must be corrected: command line, manifest, bars, keys; the message says how";
+
+/// One trading bot: feeds, decisions, orders and journal.
+#[derive(Debug, Parser)]
+#[command(name = "tradingbot-agent", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// Least severe log lines shown: error, warn, info, debug, trace, or a list of MODULE=LEVEL
+    #[arg(long, env = crds::contract::env::LOG_LEVEL, default_value = "info", global = true)]
+    log_level: String,
+    /// Form of the log lines on standard error [default: text on a terminal, json elsewhere]
+    #[arg(long, global = true)]
+    log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Trade: on a laptop from a file, or in a pod made by the operator
+    #[command(after_help = EXIT_CODES)]
+    Run(run::Arguments),
+    /// Read a manifest as the operator would and show the configuration that comes out
+    #[command(after_help = EXIT_CODES)]
+    Check(check::Arguments),
+    /// Show the closed trades of a journal or a running agent
+    #[command(after_help = EXIT_CODES)]
+    Trades(trades::Arguments),
+    /// Show what a bot has and does, from its journal or a running agent
+    #[command(after_help = EXIT_CODES)]
+    Status(status::Arguments),
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Tables for people.
+    Table,
+    /// JSON for programs.
+    Json,
+}
+
+/// Why a command ends with another code than zero.
+enum Failure {
+    /// The input must be corrected.
+    Input(anyhow::Error),
+    /// Something failed while it worked.
+    Fatal(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Fatal(error.into())
+    }
+}
+
+/// Marks an error as the input's.
+trait InputError<T> {
+    fn input(self) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> InputError<T> for Result<T, E> {
+    fn input(self) -> Result<T, Failure> {
+        self.map_err(|error| Failure::Input(error.into()))
+    }
+}
+
+/// Runs the command line and says how it ended.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (code, error) = match start(arguments) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Fatal(error)) => (1, error),
+        Err(Failure::Input(error)) => (2, error),
+    };
+    eprintln!("error: {error:#}");
+    ExitCode::from(code)
+}
+
+fn start(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { log_level, log_format, command } = arguments;
+    logging::start(&log_level, log_format).input()?;
+    // One thread is plenty for one bot, and cheaper than two.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Run(arguments) => run::run(arguments).await,
+            Command::Check(arguments) => check::check(&arguments),
+            Command::Trades(arguments) => trades::trades(&arguments).await,
+            Command::Status(arguments) => status::status(&arguments).await,
+        }
+    });
+    // A feed that is reading a large file is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+/// The folder of a bot's journal in local mode, unless `--journal` says otherwise.
+fn default_journal(bot: &str) -> PathBuf {
+    PathBuf::from(format!("{bot}.journal"))
+}

@@ -1,0 +1,35 @@
+//! `status`: what a bot has and does.
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::source::{Asked, Source};
+use super::{Failure, Output, tables};
+use crate::journal::Reader;
+use crate::view::View;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+pub async fn status(arguments: &Arguments) -> Result<(), Failure> {
+    let view: View = match arguments.source.asked()? {
+        Asked::Agent(agent) => agent.get("status").await?,
+        Asked::Journal(folder) => {
+            let mut reader = Reader::open(&folder).await?;
+            let view = reader.view().await;
+            reader.close().await;
+            view?.ok_or_else(|| anyhow!("nothing has happened yet in the journal {}", folder.display()))?
+        }
+    };
+    match arguments.output {
+        Output::Table => println!("{}", tables::status(&view)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&view)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! `trades`: what was closed, and for how much.
+
+use clap::Args;
+use engine::Trade;
+
+use super::source::{Asked, Source};
+use super::{Failure, Output, tables};
+use crate::journal::Reader;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// Show so many of the last trades
+    #[arg(long, default_value_t = 1_000)]
+    limit: u32,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+pub async fn trades(arguments: &Arguments) -> Result<(), Failure> {
+    let trades: Vec<Trade> = match arguments.source.asked()? {
+        Asked::Agent(agent) => agent.get(&format!("trades?limit={}", arguments.limit)).await?,
+        Asked::Journal(folder) => {
+            let mut reader = Reader::open(&folder).await?;
+            let trades = reader.trades(arguments.limit).await;
+            reader.close().await;
+            trades?
+        }
+    };
+    match arguments.output {
+        Output::Table => println!("{}", tables::trades(&trades)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&trades)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The story of a bot in log lines, with the ids by which a line is found in journal and API.
+
+use engine::{Outcome, Output};
+use tracing::{debug, error, info, warn};
+
+use crate::view::{outcome_word, reason};
+
+/// Says what the engine did: what people ask about at `info`, the rest at `debug`.
+pub fn narrate(output: &Output) {
+    match output {
+        Output::Decision(decision) => {
+            let outcome = outcome_word(decision.outcome);
+            let why = reason(decision);
+            let (id, cycle, asset) = (decision.id.as_str(), decision.at, &decision.asset);
+            let (action, confidence) = (decision.action.as_str(), decision.confidence);
+            if matches!(decision.outcome, Outcome::Approved | Outcome::Rejected) {
+                info!(decision = id, %cycle, %asset, action, confidence, outcome, reason = why, "decision");
+            } else {
+                debug!(decision = id, %cycle, %asset, action, confidence, outcome, reason = why, "decision");
+            }
+        }
+        Output::Order(order) => {
+            debug!(
+                order = order.id.as_str(), cycle = %order.decided_at, asset = %order.asset, role = ?order.role,
+                status = ?order.status, quantity = %order.quantity, "order"
+            );
+        }
+        Output::Fill(fill) => {
+            info!(
+                order = fill.order.as_str(), at = %fill.at, asset = %fill.asset, role = ?fill.role,
+                side = ?fill.side, quantity = %fill.quantity, price = %fill.price, fee = %fill.fee, "fill"
+            );
+        }
+        Output::StopMoved(moved) => {
+            info!(
+                trade = moved.trade.as_str(), at = %moved.at, asset = %moved.asset, from = moved.from,
+                to = moved.to, by = ?moved.by, "stop moved"
+            );
+        }
+        Output::TradeClosed(trade) => {
+            info!(
+                trade = trade.id.as_str(), at = %trade.closed_at, asset = %trade.asset, net = %trade.net,
+                r = trade.r_multiple, reason = ?trade.exit_reason, "trade closed"
+            );
+        }
+        Output::Gap(gap) => {
+            debug!(asset = %gap.asset, from = %gap.from, to = %gap.to, bars = gap.bars, "bars are missing");
+        }
+        Output::Refused(refused) => {
+            warn!(
+                at = %refused.at, asset = refused.asset.as_ref().map(ToString::to_string),
+                reason = ?refused.reason, message = refused.message, "event refused"
+            );
+        }
+        Output::IllegalTransition(transition) => {
+            error!(
+                at = %transition.at, from = transition.from.as_str(), to = transition.to.as_str(),
+                "the loop was asked for an illegal move; this is a bug, please report it"
+            );
+        }
+        Output::Configured { at } => {
+            info!(market_time = at.map(|at| at.to_string()), "configured");
+        }
+        Output::Transition(transition) => {
+            tracing::trace!(
+                cycle = %transition.at, from = transition.from.as_str(), to = transition.to.as_str(), "loop"
+            );
+        }
+    }
+}
