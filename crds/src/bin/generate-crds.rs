@@ -1,22 +1,24 @@
-//! Writes the CRDs as YAML into the folder given: `generate-crds crds/yaml`.
+//! Writes the CRDs as YAML into each folder given: `generate-crds crds/yaml charts/tradingbot-operator/files`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: generate-crds FOLDER");
+    let folders: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if folders.is_empty() {
+        eprintln!("usage: generate-crds FOLDER…");
         return ExitCode::FAILURE;
-    };
-    let written = crds::api::trading_bot_crd()
-        .map_err(|error| error.to_string())
-        .and_then(|crd| crds::yaml::to_string(&crd).map_err(|error| error.to_string()))
-        .and_then(|text| std::fs::write(folder.join("tradingbots.yaml"), text).map_err(|e| e.to_string()));
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    }
+    for folder in &folders {
+        if let Err(error) = write(folder) {
             eprintln!("{}: {error}", folder.display());
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
+}
+
+fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let text = crds::yaml::to_string(&crds::api::trading_bot_crd()?)?;
+    Ok(std::fs::write(folder.join("tradingbots.yaml"), text)?)
 }
