@@ -95,7 +95,7 @@ pub enum JournalError {
         /// The folder.
         folder: PathBuf,
         /// Why not.
-        source: engine::EngineError,
+        source: Box<engine::EngineError>,
     },
     /// The engine does something else than what it did.
     #[error(
@@ -143,6 +143,9 @@ pub struct Entry {
     /// What the engine did.
     pub outputs: Vec<Output>,
 }
+
+/// A row of either table: of an event its number and time, of an output its event's number and its own.
+type Row = (i64, i64, &'static str, String);
 
 /// An open journal; the only writer there is.
 #[derive(Debug)]
@@ -199,8 +202,7 @@ impl Journal {
             Some(found) => Err(JournalError::OtherBot { folder: self.folder.clone(), found, expected }),
             None => {
                 let config = config.ok_or_else(|| JournalError::Missing { folder: self.folder.clone() })?;
-                let engine = Engine::new(identity.clone(), config.clone())
-                    .map_err(|source| JournalError::Engine { folder: self.folder.clone(), source })?;
+                let engine = Engine::new(identity.clone(), config.clone()).map_err(|e| self.engine(e))?;
                 let body = self.snapshot_body(&engine)?;
                 let folder = self.folder.clone();
                 let database = |source| JournalError::Database { folder: folder.clone(), source };
@@ -264,12 +266,7 @@ impl Journal {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "two lists of rows, as the two statements take them")]
-    fn rows(
-        &self,
-        entries: &[Entry],
-    ) -> Result<(Vec<(i64, i64, &'static str, String)>, Vec<(i64, i64, &'static str, String)>), JournalError>
-    {
+    fn rows(&self, entries: &[Entry]) -> Result<(Vec<Row>, Vec<Row>), JournalError> {
         let mut events = Vec::with_capacity(entries.len());
         let mut outputs = Vec::new();
         for (seq, entry) in (self.last_seq + 1..).zip(entries) {
@@ -332,6 +329,10 @@ impl Journal {
 
     fn database(&self, source: sqlx::Error) -> JournalError {
         JournalError::Database { folder: self.folder.clone(), source }
+    }
+
+    fn engine(&self, source: engine::EngineError) -> JournalError {
+        JournalError::Engine { folder: self.folder.clone(), source: Box::new(source) }
     }
 
     fn record(&self, what: impl Into<String>, source: serde_json::Error) -> JournalError {

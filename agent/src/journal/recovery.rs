@@ -97,7 +97,7 @@ impl Journal {
         engine
             .await
             .map_err(|_| JournalError::Interrupted { folder: self.folder.clone() })?
-            .map_err(|source| JournalError::Engine { folder: self.folder.clone(), source })
+            .map_err(|e| self.engine(e))
     }
 
     /// A restored engine does not hold the lease; the one that the tail was recorded with may have.
