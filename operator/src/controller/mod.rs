@@ -6,7 +6,6 @@ mod backoff;
 mod bot;
 pub mod build;
 mod dereference;
-mod in_sync;
 mod status;
 mod validate;
 
@@ -64,7 +63,7 @@ pub enum Failure {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The status could not be written.
-    #[error("writing the status failed: {0}; it is tried again")]
+    #[error("writing the status failed: {}; it is tried again", apply::words(.0))]
     Status(#[source] Box<kube::Error>),
     /// The API server left out name, namespace or UID.
     #[error("the object has no {0}")]

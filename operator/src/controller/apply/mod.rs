@@ -3,81 +3,29 @@
 //! What is absent is created by POST. What exists is applied server-side, forced, and only when it
 //! differs. What belongs to someone else is never touched.
 
+mod error;
+mod project;
+mod step;
+
 use std::time::{Duration, Instant};
 
-use crds::api::TradingBot;
 use crds::contract::{LABEL_BOT, OPERATOR_MANAGER, api_secret_name, child_name};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, PartialObjectMeta};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::bot::Owner;
 use super::build::{self, Child, Keys, annotation};
-use super::in_sync::project;
 use crate::metrics::Metrics;
-use crate::reason::Reason;
 use crate::watch::{ChildKind, Children, Leases, Secrets, Write, Written, creation_entry, version};
+use error::{collision, failed, terminating};
+use step::{Step, decide, projection};
 
-/// A child that could not be made what it should be.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// Someone else's object is in the way.
-    #[error("{kind} {name} exists and is not this bot's; delete or rename it, or give the bot another name")]
-    NameCollision {
-        /// Kind of the object.
-        kind: &'static str,
-        /// Name of the object.
-        name: String,
-    },
-    /// The child is on its way out.
-    #[error("{kind} {name} is being deleted; it is made anew once it is gone{hint}")]
-    Terminating {
-        /// Kind of the child.
-        kind: &'static str,
-        /// Name of the child.
-        name: String,
-        /// What a person can do about it.
-        hint: &'static str,
-    },
-    /// The API server refused or failed.
-    #[error("{verb} {kind} {name} failed: {source}; it is tried again")]
-    Api {
-        /// What was tried.
-        verb: &'static str,
-        /// Kind of the child.
-        kind: &'static str,
-        /// Name of the child.
-        name: String,
-        /// The answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-}
-
-impl ApplyError {
-    /// The reason, as condition, event and metric name it.
-    pub const fn reason(&self) -> Reason {
-        match self {
-            Self::NameCollision { .. } => Reason::NameCollision,
-            Self::Terminating { .. } => Reason::ChildTerminating,
-            Self::Api { .. } => Reason::ApplyFailed,
-        }
-    }
-
-    /// Whether the API server may well take the same write a moment later.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::NameCollision { .. } | Self::Terminating { .. } => false,
-            Self::Api { source, .. } => {
-                !matches!(source.as_ref(), kube::Error::Api(status) if status.is_forbidden() || status.is_invalid())
-            }
-        }
-    }
-}
+pub use error::{ApplyError, words};
+pub use step::is_ours;
 
 /// What a reconcile left behind.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,18 +36,6 @@ pub struct Applied {
     pub deployment_pending: bool,
     /// When to look again for a child that was created and not seen since.
     pub look_again: Option<Duration>,
-}
-
-/// What is to be done about a child.
-#[derive(Debug, PartialEq)]
-enum Step {
-    Nothing,
-    /// Written a moment ago; the watch will show it.
-    Wait,
-    Create,
-    Update,
-    Terminating,
-    Collision,
 }
 
 /// Writes children.
@@ -194,13 +130,8 @@ impl Applier<'_> {
         let api = self.api(owner, child.kind);
         // The Lease's spec may have been ours when it was created and is the agent's now: only labels and
         // owner are applied, and the entry of the creation stays.
-        if child.kind != ChildKind::Lease
-            && let Some(patch) = conversion(existing)
-        {
-            self.metrics.call(child.kind.as_str(), "patch");
-            api.patch(&child.name, &PatchParams::default(), &Patch::Json::<()>(patch))
-                .await
-                .map_err(|source| failed("updating", child.kind, &child.name, source))?;
+        if child.kind != ChildKind::Lease {
+            self.convert(owner, child, existing).await?;
         }
         let mut desired = child.desired.clone();
         // Not one that was made anew under the same name since it was looked at.
@@ -215,6 +146,32 @@ impl Applier<'_> {
             .await
             .map_err(|source| failed("updating", child.kind, &child.name, source))?;
         Ok(self.keep(owner, child, answer))
+    }
+
+    /// Turns what creating an object left behind in `managedFields` into what applying would have. Without
+    /// it a field that is no longer wanted would stay for ever. Once in an object's life.
+    async fn convert(
+        &self,
+        owner: &Owner,
+        child: &Child,
+        existing: &DynamicObject,
+    ) -> Result<(), ApplyError> {
+        let (api, name) = (self.api(owner, child.kind), &child.name);
+        let Some(patch) = conversion(existing) else { return Ok(()) };
+        self.metrics.call(child.kind.as_str(), "patch");
+        match api.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
+            Ok(_) => return Ok(()),
+            // Somebody else's entry has moved ours since the watch showed the object.
+            Err(kube::Error::Api(status)) if status.is_invalid() => {}
+            Err(source) => return Err(failed("updating", child.kind, name, source)),
+        }
+        self.metrics.call(child.kind.as_str(), "get");
+        let mut newest = api.get(name).await.map_err(|source| failed("reading", child.kind, name, source))?;
+        newest.metadata.managed_fields = creation_entry(&newest.metadata);
+        let Some(patch) = conversion(&newest) else { return Ok(()) };
+        self.metrics.call(child.kind.as_str(), "patch");
+        let converted = api.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await;
+        converted.map(|_| ()).map_err(|source| failed("updating", child.kind, name, source))
     }
 
     /// Creates the Secret of API keys unless that was answered before. After an agent has gone it is
@@ -293,71 +250,7 @@ impl Applier<'_> {
     }
 }
 
-fn decide(owner: &Owner, child: &Child, existing: Option<&DynamicObject>, write: Option<&Write>) -> Step {
-    let Some(existing) = existing else {
-        return match write {
-            Some(write) if !write.is_doubtful() => Step::Wait,
-            _ => Step::Create,
-        };
-    };
-    if existing.metadata.deletion_timestamp.is_some() || is_of_namesake(&existing.metadata, owner) {
-        return Step::Terminating;
-    }
-    if !is_ours(&existing.metadata, owner) {
-        return Step::Collision;
-    }
-    let labelled = existing.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_BOT));
-    if child.kind == ChildKind::Lease && labelled {
-        return Step::Nothing;
-    }
-    let write = write.filter(|write| existing.metadata.uid.as_ref() == Some(&write.uid));
-    match write {
-        Some(write) if write.version > version(&existing.metadata) => {
-            if write.hash == child.hash {
-                Step::Wait
-            } else {
-                Step::Update
-            }
-        }
-        _ => {
-            let part = projection(existing, child);
-            let settled = write.is_some_and(|write| write.hash == child.hash && write.answer == part);
-            if settled || part == child.desired { Step::Nothing } else { Step::Update }
-        }
-    }
-}
-
-fn projection(object: &DynamicObject, child: &Child) -> Value {
-    let whole = serde_json::to_value(object).unwrap_or_default();
-    let mut part = project(&whole, &child.desired);
-    // Members of a list come without their type.
-    for key in ["apiVersion", "kind"] {
-        if let (Some(part), Some(wanted)) = (part.as_object_mut(), child.desired.get(key)) {
-            part.insert(key.into(), wanted.clone());
-        }
-    }
-    part
-}
-
-/// Whether the bot, this very one, controls an object.
-pub fn is_ours(metadata: &ObjectMeta, owner: &Owner) -> bool {
-    let references = metadata.owner_references.iter().flatten();
-    references.into_iter().any(|reference| reference.controller == Some(true) && reference.uid == owner.uid)
-}
-
-/// Whether a bot of the same name that is gone controls an object. Garbage collection takes it away.
-fn is_of_namesake(metadata: &ObjectMeta, owner: &Owner) -> bool {
-    metadata.owner_references.iter().flatten().any(|reference| {
-        reference.controller == Some(true)
-            && reference.kind == TradingBot::kind(&())
-            && reference.api_version == TradingBot::api_version(&())
-            && reference.name == owner.name
-            && reference.uid != owner.uid
-    })
-}
-
-/// The patch by which what creating an object left behind in `managedFields` becomes what applying would
-/// have. Without it a field that is no longer wanted would stay for ever.
+/// The patch that converts the last of the entries that the watch kept, which is the one of the creation.
 fn conversion(existing: &DynamicObject) -> Option<json_patch::Patch> {
     let index = existing.metadata.managed_fields.as_ref()?.len().checked_sub(1)?;
     let path = format!("/metadata/managedFields/{index}");
@@ -368,20 +261,4 @@ fn conversion(existing: &DynamicObject) -> Option<json_patch::Patch> {
         {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
     ]))
     .ok()
-}
-
-fn failed(verb: &'static str, kind: ChildKind, name: &str, source: kube::Error) -> ApplyError {
-    ApplyError::Api { verb, kind: kind.as_str(), name: name.to_owned(), source: Box::new(source) }
-}
-
-fn collision(child: &Child) -> ApplyError {
-    ApplyError::NameCollision { kind: child.kind.as_str(), name: child.name.clone() }
-}
-
-fn terminating(child: &Child) -> ApplyError {
-    let hint = match child.kind {
-        ChildKind::JournalClaim => "; a claim waits for the pod that uses it: delete that pod to go on",
-        _ => "",
-    };
-    ApplyError::Terminating { kind: child.kind.as_str(), name: child.name.clone(), hint }
 }

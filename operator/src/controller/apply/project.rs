@@ -3,13 +3,17 @@
 use serde_json::{Map, Value};
 
 /// The part of `actual` that `desired` speaks about: its objects' other keys are left out, its lists are
-/// compared member by member when they have as many members, else as a whole.
+/// compared member by member when they have as many members, else as a whole. A quantity that the server
+/// wrote in another way (`500m` for `0.5`) is the one that was asked for.
 pub fn project(actual: &Value, desired: &Value) -> Value {
     match (actual, desired) {
         (Value::Object(actual), Value::Object(desired)) => {
             let mut part = Map::new();
             for (key, wanted) in desired {
                 match actual.get(key) {
+                    Some(found) if QUANTITIES.contains(&key.as_str()) => {
+                        part.insert(key.clone(), same_quantities(found, wanted));
+                    }
                     Some(found) => {
                         part.insert(key.clone(), project(found, wanted));
                     }
@@ -27,6 +31,44 @@ pub fn project(actual: &Value, desired: &Value) -> Value {
         }
         _ => actual.clone(),
     }
+}
+
+/// The keys under which Kubernetes keeps quantities by name.
+const QUANTITIES: [&str; 2] = ["limits", "requests"];
+
+fn same_quantities(actual: &Value, desired: &Value) -> Value {
+    let mut part = project(actual, desired);
+    if let (Some(part), Some(desired)) = (part.as_object_mut(), desired.as_object()) {
+        for (name, found) in part {
+            if let Some(wanted) = desired.get(name)
+                && let (Some(a), Some(b)) = (quantity(found), quantity(wanted))
+                && (a - b).abs() <= b.abs() * 1e-12
+            {
+                *found = wanted.clone();
+            }
+        }
+    }
+    part
+}
+
+fn quantity(value: &Value) -> Option<f64> {
+    let text = value.as_str()?;
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at_checked(end)?;
+    let factor = match suffix {
+        "m" => 1e-3,
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -62,5 +104,19 @@ mod tests {
             *drifted.pointer_mut(pointer).unwrap() = value;
             assert_ne!(project(&drifted, &desired), desired, "{pointer}");
         }
+    }
+
+    #[test]
+    fn the_same_quantity_in_other_words_is_no_difference_and_another_one_is() {
+        let with =
+            |cpu: &str, memory: &str| json!({"resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        let desired = with("0.5", "1024Mi");
+        for (cpu, memory, same) in
+            [("500m", "1Gi", true), ("501m", "1Gi", false), ("500m", "1G", false), ("much", "1Gi", false)]
+        {
+            assert_eq!(project(&with(cpu, memory), &desired) == desired, same, "{cpu} {memory}");
+        }
+        let labels = |value: &str| json!({"labels": {"a": value}});
+        assert_ne!(project(&labels("1k"), &labels("1000")), labels("1000"), "only quantities are quantities");
     }
 }
