@@ -56,6 +56,16 @@ impl Reason {
         }
     }
 
+    /// Every reason that a person should hear of at once: what an event warns of.
+    pub const TROUBLE: [Self; 6] = [
+        Self::PodRefused,
+        Self::InvalidSpec,
+        Self::MissingConfigMap,
+        Self::NameCollision,
+        Self::ChildTerminating,
+        Self::ApplyFailed,
+    ];
+
     /// Whether only a change by a person helps: what `Stalled` says.
     pub const fn is_stalled(self) -> bool {
         matches!(self, Self::InvalidSpec | Self::MissingConfigMap | Self::NameCollision)

@@ -3,11 +3,13 @@
 use crds::api::TradingBotStatus;
 use crds::contract::{OPERATOR_MANAGER, condition};
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::warn;
 
 use crate::metrics::Metrics;
+use crate::reason::Reason;
 
 /// The API server takes so many bytes of a note.
 const NOTE_BYTES: usize = 1024;
@@ -31,19 +33,11 @@ pub async fn publish(
 }
 
 fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Event> {
-    fn find<'a>(
-        status: &'a TradingBotStatus,
-        type_: &str,
-    ) -> Option<&'a k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-        status.conditions.iter().find(|condition| condition.type_ == type_)
-    }
-    let ready = find(after, condition::READY)?;
-    let was_ready = find(before, condition::READY);
-    let words = |status| find(status, condition::STALLED).map(|c| (c.reason.clone(), c.message.clone()));
+    let (was_ready, ready) = (ready_of(before), ready_of(after)?);
     let new_spec = before.observed_generation != after.observed_generation;
     let flipped = was_ready.is_none_or(|was| was.status != ready.status);
-    let stalled = words(after);
-    if !flipped && !new_spec && words(before) == stalled {
+    let trouble = trouble_of(ready);
+    if !flipped && !new_spec && was_ready.and_then(trouble_of) == trouble {
         return None;
     }
     let lost = ready.status == "False" && was_ready.is_some_and(|was| was.status == "True") && !new_spec;
@@ -54,7 +48,7 @@ fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Event> {
     }
     note.truncate(end);
     Some(Event {
-        type_: if lost || stalled.is_some() { EventType::Warning } else { EventType::Normal },
+        type_: if lost || trouble.is_some() { EventType::Warning } else { EventType::Normal },
         reason: ready.reason.clone(),
         note: Some(note),
         action: "Reconcile".into(),
@@ -62,29 +56,36 @@ fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Event> {
     })
 }
 
+fn ready_of(status: &TradingBotStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|found| found.type_ == condition::READY)
+}
+
+fn trouble_of(ready: &Condition) -> Option<(&str, &str)> {
+    let is_trouble = Reason::TROUBLE.iter().any(|reason| reason.as_str() == ready.reason);
+    is_trouble.then_some((&ready.reason, &ready.message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn share(generation: i64, ready: &str, reason: &str, message: &str, stalled: bool) -> TradingBotStatus {
-        let condition = |type_: &str, status: &str| json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        let mut conditions = vec![condition("Ready", ready)];
-        if stalled {
-            conditions.push(condition("Stalled", "True"));
-        }
-        serde_json::from_value(json!({"observedGeneration": generation, "conditions": conditions})).unwrap()
+    fn share(generation: i64, ready: &str, reason: &str, message: &str) -> TradingBotStatus {
+        let ready = json!({"type": "Ready", "status": ready, "reason": reason, "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(json!({"observedGeneration": generation, "conditions": [ready]})).unwrap()
     }
 
     #[test]
     fn a_turn_is_told_once_and_a_step_on_the_way_is_none() {
         let none = TradingBotStatus::default();
-        let starting = share(1, "False", "AgentStarting", "m", false);
-        let waiting = share(1, "False", "AgentNotConnected", "m", false);
-        let ready = share(1, "True", "AgentReady", "m", false);
-        let edited = share(2, "False", "ConfigPending", "m", false);
-        let invalid = share(3, "False", "InvalidSpec", "a", true);
-        let still_invalid = share(3, "False", "InvalidSpec", "b", true);
+        let starting = share(1, "False", "AgentStarting", "m");
+        let waiting = share(1, "False", "AgentNotConnected", "m");
+        let ready = share(1, "True", "AgentReady", "m");
+        let edited = share(2, "False", "ConfigPending", "m");
+        let invalid = share(3, "False", "InvalidSpec", "a");
+        let still_invalid = share(3, "False", "InvalidSpec", "b");
+        let refused = share(1, "False", "ApplyFailed", "quota");
         for (before, after, expected) in [
             (&none, &starting, Some(("AgentStarting", EventType::Normal))),
             (&starting, &waiting, None),
@@ -95,6 +96,8 @@ mod tests {
             (&edited, &invalid, Some(("InvalidSpec", EventType::Warning))),
             (&invalid, &still_invalid, Some(("InvalidSpec", EventType::Warning))),
             (&still_invalid, &still_invalid, None),
+            (&starting, &refused, Some(("ApplyFailed", EventType::Warning))),
+            (&refused, &starting, Some(("AgentStarting", EventType::Normal))),
         ] {
             let told = turn(before, after).map(|event| (event.reason, event.type_));
             assert_eq!(told, expected.map(|(reason, type_)| (reason.to_owned(), type_)));
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
-        let long = share(1, "False", "InvalidSpec", &"é".repeat(NOTE_BYTES), true);
+        let long = share(1, "False", "InvalidSpec", &"é".repeat(NOTE_BYTES));
         let note = turn(&TradingBotStatus::default(), &long).unwrap().note.unwrap();
         assert_eq!(note.len(), NOTE_BYTES);
     }
