@@ -15,6 +15,9 @@ use crate::output::{Refusal, Refused};
 use crate::panel::Panel;
 use crate::risk::Gate;
 
+/// The year 9000, in seconds since 1970.
+const LATEST: i64 = 221_845_392_000;
+
 /// A configuration that can be taken over, with what was made from it.
 pub(crate) struct Accepted {
     markets: Vec<Market>,
@@ -43,6 +46,12 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 refused(Some(asset), Refusal::UnknownAsset, message)
             })
         };
+        // Leaves room for what is reckoned from it: the open of a bar, the end of an interval.
+        let countable = (0..=LATEST).contains(&event.at.as_second());
+        if !countable && !matches!(event.kind, EventKind::Lease { .. } | EventKind::Configuration(_)) {
+            let message = format!("{} lies outside of the years 1970 to 9000; correct the time", event.at);
+            return Err(refused(None, Refusal::BadTime, message));
+        }
         match &event.kind {
             EventKind::Lease { .. } => Ok(()),
             EventKind::Configuration(config) => self

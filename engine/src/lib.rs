@@ -9,6 +9,8 @@
 //! the [`ledger`] books, and [`exits`] watch the stop.
 
 #![warn(missing_docs)]
+// What `clippy.toml` disallows is what makes the engine a function.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod analysis;
 pub mod exits;

@@ -62,6 +62,8 @@ pub struct Refused {
 pub enum Refusal {
     /// Older than what has been handled.
     TimeRunsBackwards,
+    /// Before 1970 or too far in the future to count from.
+    BadTime,
     /// Not in the configuration.
     UnknownAsset,
     /// Not finite, not positive, beyond what is plausible, or inconsistent with the other prices.

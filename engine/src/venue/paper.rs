@@ -43,8 +43,9 @@ impl Paper {
     /// Largest quantity of an order: with the highest price its notional has room in a decimal.
     pub const MAXIMUM_QUANTITY: Decimal = Decimal::from_parts(0xA4C6_8000, 0x0003_8D7E, 0, false, 0);
 
-    /// Places of a price: with them a fill's amounts stay exact in a decimal.
-    pub const PRICE_PLACES: u32 = 8;
+    /// Significant digits of a price: few enough that a fill's amounts stay exact in a decimal, and enough
+    /// for the smallest of prices.
+    pub const PRICE_DIGITS: u32 = 12;
 
     /// Prices an order that opens (`opening`) or closes a position of that side at a base price. None
     /// when a number has no room in a decimal.
@@ -57,7 +58,7 @@ impl Paper {
         quantity: Decimal,
     ) -> Option<Priced> {
         let CostRates { slippage, half_spread, taker, maker } = self.costs;
-        let base_price = decimal::from_f64(base_price)?.round_dp(Self::PRICE_PLACES);
+        let base_price = decimal::from_f64(base_price)?.round_sf(Self::PRICE_DIGITS)?;
         let (worse, fee_rate) = match liquidity {
             Liquidity::TakeAtMid => (slippage.checked_add(half_spread)?, taker),
             Liquidity::TakeAtTouch => (slippage, taker),
@@ -65,7 +66,7 @@ impl Paper {
         };
         let buys = opening == (side == Side::Long);
         let factor = if buys { Decimal::ONE.checked_add(worse)? } else { Decimal::ONE.checked_sub(worse)? };
-        let price = base_price.checked_mul(factor)?.round_dp(Self::PRICE_PLACES).normalize();
+        let price = base_price.checked_mul(factor)?.round_sf(Self::PRICE_DIGITS)?.normalize();
         let fee = quantity.checked_mul(price)?.checked_mul(fee_rate)?.normalize();
         Some(Priced { base_price, price, fee })
     }

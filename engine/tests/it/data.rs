@@ -14,6 +14,7 @@ struct Row {
 }
 
 /// Hourly bars of 2020 with the time of their end.
+#[expect(clippy::disallowed_types, reason = "the test does the I/O that the engine does not")]
 pub fn hours_of_2020(pair: &str) -> Vec<(Timestamp, Bar)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data");
     let halves = ["H1", "H2"].map(|half| {

@@ -13,11 +13,15 @@ mod determinism;
 #[cfg(test)]
 mod loop_moves;
 #[cfg(test)]
+mod random_walks;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod reference_trade;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod reservations;
 #[cfg(test)]
 mod rules_of_time;
 #[cfg(test)]

@@ -130,7 +130,10 @@ fn rule_4_holds_for_the_trail() {
     // The quiet bars lowered the ATR, which brought the stop closer still.
     let last = stops_moved(&tape).last().unwrap().to;
     assert!(last > stop);
-    assert_eq!(tape.fills()[1].base_price, last.to_string().parse::<Decimal>().unwrap().round_dp(8));
+    assert_eq!(
+        tape.fills()[1].base_price,
+        last.to_string().parse::<Decimal>().unwrap().round_sf(12).unwrap()
+    );
 }
 
 #[test]
