@@ -325,7 +325,8 @@ impl Driver {
                     }
                 }
                 Delivery::Finished => {
-                    info!(market_time = ?self.engine.market_time().map(|at| at.to_string()), "the data ended");
+                    let market_time = self.engine.market_time().map(|at| at.to_string());
+                    info!(market_time, "the data ended");
                     self.around.feed = FeedHealth::Finished;
                     return Ok(true);
                 }
@@ -408,5 +409,142 @@ impl Driver {
         let view = View::of(&self.engine, &self.around, self.journal.last_seq());
         self.ports.metrics.observe(&view);
         self.ports.view.send_replace(Some(Arc::new(view)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::replay;
+    use crate::fixtures::{config, handled, identity, steps};
+    use crate::journal::Reader;
+    use std::path::Path;
+
+    fn plan(speed: f64) -> replay::Plan {
+        replay::Plan { speed, on_end: crds::config::OnEnd::Hold, sources: Vec::new() }
+    }
+
+    fn wanted(config: BotConfig, generation: Option<i64>) -> Configure {
+        Configure { config, generation }
+    }
+
+    async fn driver(
+        folder: &Path,
+        gate: Gate,
+    ) -> (Driver, watch::Receiver<Option<Arc<View>>>, Option<Timestamp>) {
+        let (journal, recovered) = Journal::open(folder, &identity(), Some(&config())).await.unwrap();
+        let resume = recovered.resume;
+        let (view, receiver) = watch::channel(None);
+        let ports = Ports {
+            view,
+            metrics: Metrics::new("default", "majors"),
+            heartbeat: Heartbeat::default(),
+            gate,
+            exit_at_end: true,
+            wait_for_data: false,
+        };
+        let driver =
+            Driver::new(identity(), journal, recovered, wanted(config(), None), ports).await.unwrap();
+        (driver, receiver, resume)
+    }
+
+    fn idle() -> (mpsc::Sender<Configure>, mpsc::Receiver<Configure>, CancellationToken) {
+        let (sender, receiver) = mpsc::channel(1);
+        (sender, receiver, CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn whatever_the_pace_and_the_stops_the_trades_are_those_of_the_engine_alone() {
+        let mut engine = engine::Engine::new(identity(), config()).unwrap();
+        let mut expected = Vec::new();
+        handled(&mut engine, Event { at: Timestamp::UNIX_EPOCH, kind: EventKind::Lease { held: true } });
+        let mut bars = steps();
+        while let Some(step) = bars.next_step().unwrap() {
+            for event in step.events {
+                expected.extend(handled(&mut engine, event).outputs.into_iter().filter_map(|o| match o {
+                    Output::TradeClosed(trade) => Some(trade),
+                    _ => None,
+                }));
+            }
+        }
+        assert!(!expected.is_empty());
+        for (speed, stop_after) in [(0.0, None), (4e7, None), (2e7, Some(Duration::from_millis(150)))] {
+            let folder = tempfile::tempdir().unwrap();
+            loop {
+                let (driver, view, resume) = driver(folder.path(), Gate::Local).await;
+                let feed = replay::start(plan(speed), Some(steps()), resume);
+                let (_sender, none, stop) = idle();
+                if let Some(after) = stop_after {
+                    let stop = stop.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(after).await;
+                        stop.cancel();
+                    });
+                }
+                if driver.run(feed, none, stop).await.unwrap() == Ended::EndOfData {
+                    let view = view.borrow().clone().unwrap();
+                    assert_eq!(view.account, engine.account());
+                    assert_eq!(view.positions, engine.positions());
+                    assert_eq!(view.feed.reason, "ReplayFinished");
+                    break;
+                }
+            }
+            let trades = Reader::open(folder.path()).await.unwrap().trades(1_000).await.unwrap();
+            assert_eq!(trades, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_market_stands_still_until_the_lease_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lease, holding) = watch::channel(Holding::Waiting);
+        let gate = Gate::Lease { holding, window: Window::default() };
+        let (driver, mut view, _) = driver(folder.path(), gate).await;
+        let feed = replay::start(plan(0.0), Some(steps()), None);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(feed, none, stop));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(view.borrow_and_update().as_ref().unwrap().events, 0, "nothing was handled");
+        lease.send_replace(Holding::Held { sent: BootTime::now() });
+        view.wait_for(|view| view.as_ref().is_some_and(|view| view.events > 100 && view.lease_held))
+            .await
+            .unwrap();
+        assert_eq!(running.await.unwrap().unwrap(), Ended::EndOfData);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_taken_ends_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_lease, holding) = watch::channel(Holding::Lost { holder: "other".into() });
+        let gate = Gate::Lease { holding, window: Window::default() };
+        let (driver, ..) = driver(folder.path(), gate).await;
+        let (_sender, none, stop) = idle();
+        let (_feed, deliveries) = mpsc::channel(1);
+        let error = driver.run(deliveries, none, stop).await.unwrap_err().to_string();
+        assert!(error.contains("LeaseLost") && error.contains("other"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_limit_changes_while_running_and_survives_and_a_feed_needs_a_new_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (running, mut view, _) = driver(folder.path(), Gate::Local).await;
+        let (sender, configurations, stop) = idle();
+        let (_feed, deliveries) = mpsc::channel(1);
+        let running = tokio::spawn(running.run(deliveries, configurations, stop));
+        let mut limited = config();
+        limited.risk.confidence_floor = 90;
+        let hash = limited.hash().unwrap();
+        sender.send(wanted(limited.clone(), Some(7))).await.unwrap();
+        view.wait_for(|view| view.as_ref().is_some_and(|view| view.config_hash == hash)).await.unwrap();
+        // What is older is not taken back.
+        sender.send(wanted(config(), Some(6))).await.unwrap();
+        let mut other = limited.clone();
+        other.feeds[0].name = "other".into();
+        other.assets[0].feed = "other".into();
+        sender.send(wanted(other, Some(8))).await.unwrap();
+        assert_eq!(running.await.unwrap().unwrap(), Ended::Restart);
+        let (journal, recovered) = Journal::open(folder.path(), &identity(), None).await.unwrap();
+        assert_eq!((recovered.engine.config(), recovered.generation), (&limited, Some(7)));
+        journal.close().await.unwrap();
     }
 }

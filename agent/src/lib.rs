@@ -6,6 +6,8 @@ pub mod cluster;
 pub mod commands;
 pub mod driver;
 pub mod feed;
+#[cfg(test)]
+mod fixtures;
 pub mod http;
 pub mod journal;
 pub mod logging;

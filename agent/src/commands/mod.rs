@@ -93,8 +93,19 @@ pub fn main() -> ExitCode {
         Err(Failure::Fatal(error)) => (1, error),
         Err(Failure::Input(error)) => (2, error),
     };
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", told(&error));
     ExitCode::from(code)
+}
+
+/// An error and its causes, without those that a message tells itself.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn start(arguments: Arguments) -> Result<(), Failure> {

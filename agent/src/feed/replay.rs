@@ -11,9 +11,10 @@ use super::csv::CsvError;
 use super::files::Source;
 use super::{Step, Steps};
 
-/// Steps that wait for the bot to take them. Few, since each is a few hundred bytes and the bot takes
-/// them in batches.
-const WAITING_STEPS: usize = 128;
+/// Steps that wait for the bot to take them: as many as one batch when there is no pace to keep. With a
+/// pace a single one, or a bot that was held would find a burst of the past.
+const WAITING_UNPACED: usize = 256;
+const WAITING_PACED: usize = 1;
 
 /// What the feed tells the bot.
 #[derive(Debug)]
@@ -131,7 +132,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// never merges a step: a full channel holds the market still. Data that cannot be used is told and
 /// looked at again. `steps` is the data when it has been opened already.
 pub fn start(plan: Plan, steps: Option<Steps>, resume: Option<Timestamp>) -> mpsc::Receiver<Delivery> {
-    let (sender, receiver) = mpsc::channel(WAITING_STEPS);
+    let waiting = if plan.speed > 0.0 { WAITING_PACED } else { WAITING_UNPACED };
+    let (sender, receiver) = mpsc::channel(waiting);
     tokio::spawn(async move {
         let (mut steps, mut resume) = (steps, resume);
         loop {

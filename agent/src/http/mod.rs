@@ -110,3 +110,103 @@ fn router(shared: Shared) -> Router {
         .nest("/api/v1/bot", bot)
         .with_state(shared)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use reqwest::{Client, StatusCode};
+
+    struct Server {
+        url: String,
+        view: watch::Sender<Option<Arc<View>>>,
+        metrics: Metrics,
+        _folder: tempfile::TempDir,
+        stop: CancellationToken,
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.stop.cancel();
+        }
+    }
+
+    async fn server(keys: bool) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("read"), "the-key").unwrap();
+        let keys = keys.then(|| Keys::open(folder.path()));
+        let (listener, access) = bind_local("127.0.0.1:0".parse().unwrap(), keys).await.unwrap();
+        let (view, receiver) = watch::channel(None);
+        let metrics = Metrics::new("default", "majors");
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Shared {
+            view: receiver,
+            heartbeat: Heartbeat::default(),
+            metrics: metrics.clone(),
+            journal: folder.path().to_owned(),
+            access,
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, shared, stop.clone()));
+        Server { url, view, metrics, _folder: folder, stop }
+    }
+
+    async fn get(server: &Server, path: &str, key: Option<&str>) -> (StatusCode, String) {
+        let mut request = Client::new().get(format!("{}{path}", server.url));
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.unwrap();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        }
+        (response.status(), response.text().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn probes_need_no_key_and_readiness_says_why_not() {
+        let server = server(true).await;
+        assert_eq!(get(&server, "/livez", None).await.0, StatusCode::OK);
+        let (status, text) = get(&server, "/readyz", None).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("not recovered"), "{text}");
+        let engine = engine::Engine::new(fixtures::identity(), fixtures::config()).unwrap();
+        server.view.send_replace(Some(Arc::new(fixtures::view(&engine))));
+        assert_eq!(get(&server, "/readyz", None).await.0, StatusCode::OK);
+        assert!(get(&server, "/metrics", None).await.1.contains("tradingbot_lease_held"));
+    }
+
+    #[tokio::test]
+    async fn the_api_is_for_who_shows_a_key() {
+        let server = server(true).await;
+        let engine = engine::Engine::new(fixtures::identity(), fixtures::config()).unwrap();
+        server.view.send_replace(Some(Arc::new(fixtures::view(&engine))));
+        for path in ["status", "positions", "trades", "decisions"] {
+            for key in [None, Some("no-key"), Some("")] {
+                let (status, text) = get(&server, &format!("/api/v1/bot/{path}"), key).await;
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{path} {key:?}");
+                assert!(!text.contains("the-key"));
+            }
+        }
+        let (status, text) = get(&server, "/api/v1/bot/status", Some("the-key")).await;
+        assert_eq!(status, StatusCode::OK);
+        let view: View = serde_json::from_str(&text).unwrap();
+        assert_eq!(view.bot, fixtures::identity());
+        assert!(server.metrics.text().unwrap().contains("tradingbot_api_unauthorized_total 12"));
+    }
+
+    #[tokio::test]
+    async fn only_this_machine_is_served_without_keys() {
+        let server = server(false).await;
+        let (status, text) = get(&server, "/api/v1/bot/status", None).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
+        let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
+        let message = bind_local(everywhere, None).await.unwrap_err().to_string();
+        assert!(message.contains("--keys FOLDER"), "{message}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(bind_local(everywhere, Some(Keys::open(folder.path()))).await.is_err(), "an empty folder");
+        let taken = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+        let message = bind(taken).await.unwrap_err().to_string();
+        assert!(message.contains("--listen"), "{message}");
+    }
+}

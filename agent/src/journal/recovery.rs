@@ -181,3 +181,116 @@ impl Journal {
         serde_json::from_str(body).map_err(|e| self.record(format!("event {seq}"), e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use engine::EventKind;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions, Connection};
+
+    use super::super::{Entry, FILE, Reader, event_kind, output_kind};
+    use super::*;
+    use crate::fixtures::{config, handled, identity, steps, view};
+
+    async fn open(folder: &Path) -> Result<(Journal, Recovered), JournalError> {
+        Journal::open(folder, &identity(), Some(&config())).await
+    }
+
+    /// Every event of the data, the lease first.
+    fn events() -> Vec<Event> {
+        let mut steps = steps();
+        let lease = Event { at: Timestamp::UNIX_EPOCH, kind: EventKind::Lease { held: true } };
+        let mut events = vec![lease];
+        while let Some(step) = steps.next_step().unwrap() {
+            events.extend(step.events);
+        }
+        events
+    }
+
+    #[tokio::test]
+    async fn after_a_crash_anywhere_the_bot_is_what_it_would_have_been() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = Engine::new(identity(), config()).unwrap();
+        let (mut journal, mut recovered) = open(folder.path()).await.unwrap();
+        for (round, batch) in events().chunks(997).enumerate() {
+            let entries: Vec<Entry> =
+                batch.iter().map(|event| handled(&mut recovered.engine, event.clone())).collect();
+            let expected: Vec<Entry> = batch.iter().map(|event| handled(&mut whole, event.clone())).collect();
+            for (entry, expected) in entries.iter().zip(&expected) {
+                assert_eq!(entry.outputs, expected.outputs);
+            }
+            journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+            if round % 3 == 1 {
+                journal.snapshot(&recovered.engine).await.unwrap();
+            }
+            // What is not in the journal is lost.
+            drop((journal, recovered));
+            (journal, recovered) = open(folder.path()).await.unwrap();
+            assert_eq!(recovered.engine.snapshot(), whole.snapshot());
+            assert_eq!(recovered.engine.lease_held(), whole.lease_held());
+            let last_bar = batch.iter().rev().find(|event| event_kind(event) != "timer").unwrap();
+            assert_eq!(recovered.resume, Some(last_bar.at).filter(|at| *at > Timestamp::UNIX_EPOCH));
+        }
+        assert!(recovered.closed_trades > 3, "{} trades", recovered.closed_trades);
+        assert!(recovered.fills > recovered.closed_trades);
+        let trades = Reader::open(folder.path()).await.unwrap().trades(1_000).await.unwrap();
+        assert_eq!(trades.len() as u64, recovered.closed_trades);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_the_engine_would_not_make_again_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, mut recovered) = open(folder.path()).await.unwrap();
+        let entries: Vec<Entry> =
+            events().into_iter().map(|event| handled(&mut recovered.engine, event)).collect();
+        journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+        journal.close().await.unwrap();
+        let alter = async |statement: &'static str| {
+            let options = SqliteConnectOptions::new().filename(folder.path().join(FILE));
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        };
+        open(folder.path()).await.unwrap();
+        alter("UPDATE outputs SET body = replace(body, '\"price\":\"', '\"price\":\"1') WHERE kind = 'fill'")
+            .await;
+        let error = open(folder.path()).await.unwrap_err();
+        assert_eq!(error.reason(), "ReplayDiverged");
+        assert!(error.to_string().contains("move the journal away"), "{error}");
+        alter("DELETE FROM outputs").await;
+        assert_eq!(open(folder.path()).await.unwrap_err().reason(), "ReplayDiverged");
+        alter("UPDATE events SET body = '{}'").await;
+        assert_eq!(open(folder.path()).await.unwrap_err().reason(), "JournalUnreadable");
+    }
+
+    #[tokio::test]
+    async fn another_bots_journal_and_a_missing_one_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = Journal::open(folder.path(), &identity(), None).await.unwrap_err();
+        assert_eq!(none.reason(), "JournalMissing");
+        open(folder.path()).await.unwrap();
+        let other = BotId { namespace: "default".into(), name: "other".into() };
+        let error = Journal::open(folder.path(), &other, Some(&config())).await.unwrap_err();
+        assert_eq!(error.reason(), "JournalOfOtherBot");
+        assert!(error.to_string().contains("default/majors"), "{error}");
+        let missing = Reader::open(&folder.path().join("no")).await.unwrap_err().to_string();
+        assert!(missing.contains("run the bot first"), "{missing}");
+    }
+
+    #[test]
+    fn kinds_are_the_words_of_the_json() {
+        let word = |value: serde_json::Value| match value {
+            serde_json::Value::String(word) => word,
+            other => other.as_object().unwrap().keys().next().unwrap().clone(),
+        };
+        let mut engine = Engine::new(identity(), config()).unwrap();
+        for event in events() {
+            assert_eq!(word(serde_json::to_value(&event.kind).unwrap()), event_kind(&event));
+            for output in handled(&mut engine, event).outputs {
+                assert_eq!(word(serde_json::to_value(&output).unwrap()), output_kind(&output));
+            }
+        }
+    }
+}
