@@ -1,6 +1,5 @@
 //! The agent on a laptop: no cluster, no key.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -125,7 +124,7 @@ fn bad_bars_are_refused_with_file_line_value_and_remedy() {
     contains_all(&after_good(GOOD), &[FILE, "line 3", "2020-01-01"]);
     contains_all(&after_good("yesterday,100,101,99,100,5"), &[FILE, "line 3", "time", "yesterday"]);
     contains_all(&refused_bars(FILE, "date,o,h,l,c,v\n"), &[FILE, "time"]);
-    contains_all(&refused_bars(FILE, HEADER), &[FILE, "no bars"]);
+    contains_all(&refused_bars(FILE, HEADER), &[FILE, "no bar"]);
     contains_all(&refused_bars("BTC-USD_1h_x.csv.gz", bars(&[GOOD])), &["BTC-USD_1h_x.csv.gz", "gzip"]);
     contains_all(&refused_bars("ETH-USD_1h_x.csv", bars(&[GOOD])), &["BTC-USD"]);
 }
@@ -146,7 +145,10 @@ fn bad_manifests_are_refused_with_field_value_and_remedy() {
     let good = example("paper-btc.yaml");
     let refused_manifest = |manifest: &str| refused(&Local::new(manifest), &sample_bars(), &[]);
     contains_all(&refused_manifest(&good.replace("BTC-USD", "btc/usd")), &["pair", "btc/usd", "BTC-USD"]);
-    contains_all(&refused_manifest(&good.replace("BTC-USD", "EUR-USD")), &["EUR-USD", "crypto"]);
+    let forex = Local::new(&good.replace("BTC-USD", "EUR-USD"));
+    let bars = format!("EUR-USD@1h={}", sample_bars().join("BTC-USD_1h_2020-H1.csv.gz").display());
+    contains_all(&refused(&forex, Path::new(&bars), &[]), &["spec.assets[EUR-USD].pair", "crypto"]);
+    contains_all(&refused(&forex, &sample_bars(), &[]), &["no bars of EUR-USD", "remove the asset"]);
     contains_all(&refused_manifest(&format!("{good}  rsik: {{}}\n")), &["rsik"]);
     contains_all(&refused_manifest(&good.replace("speed: 86400", "speed: fast")), &["speed", "fast"]);
     contains_all(&refused_manifest(&format!("{good}---\n{good}")), &["2 TradingBots"]);
@@ -154,14 +156,11 @@ fn bad_manifests_are_refused_with_field_value_and_remedy() {
 
 #[test]
 fn check_prints_the_effective_configuration_with_the_origin_of_each_value() {
-    let mut child = std::process::Command::new(binary("tradingbot-agent"))
-        .args(["check", "-f", "-"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
+    let output = std::process::Command::new(binary("tradingbot-agent"))
+        .args(["check", "-f"])
+        .arg(repository("examples/paper-btc.yaml"))
+        .output()
         .expect("the agent runs");
-    child.stdin.take().expect("a pipe").write_all(example("paper-btc.yaml").as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
     let line = |path: &str| {

@@ -17,13 +17,16 @@ fn cluster() -> Option<&'static Cluster> {
 /// The example at another speed: the bars of ten months pass in seconds.
 fn example_at(speed: &str) -> String {
     let manifest = std::fs::read_to_string(repository("examples/paper-btc.yaml")).expect("the example");
-    let changed = manifest.replace("speed: 86400", &format!("speed: {speed}"));
-    assert_ne!(changed, manifest, "the example has a speed");
-    changed
+    assert!(manifest.contains("speed: 86400"), "the example has a speed");
+    manifest.replace("speed: 86400", &format!("speed: {speed}"))
+}
+
+fn in_namespace(manifest: &str, namespace: &str) -> String {
+    manifest.replace("metadata:\n", &format!("metadata:\n  namespace: {namespace}\n"))
 }
 
 fn apply(cluster: &Cluster, namespace: &str, manifest: &str) {
-    cluster.apply(&manifest.replace("metadata:\n", &format!("metadata:\n  namespace: {namespace}\n")));
+    cluster.apply(&in_namespace(manifest, namespace));
 }
 
 fn bot(cluster: &Cluster, namespace: &str, name: &str) -> Value {
@@ -48,17 +51,8 @@ fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Value {
 /// What the journal in the pod says.
 fn journal(cluster: &Cluster, namespace: &str, name: &str, command: &str) -> Value {
     let deployment = format!("deployment/{name}");
-    let output = cluster.run(&[
-        "exec",
-        "-n",
-        namespace,
-        &deployment,
-        "--",
-        "/tradingbot-agent",
-        command,
-        "-o",
-        "json",
-    ]);
+    let agent = ["/tradingbot-agent", command, "--journal", "/var/lib/tradingbot/journal", "-o", "json"];
+    let output = cluster.run(&[&["exec", "-n", namespace, &deployment, "--"], &agent[..]].concat());
     serde_json::from_str(&output).expect("JSON")
 }
 
@@ -147,7 +141,8 @@ fn a_changed_limit_reaches_the_running_agent_without_a_restart() {
 #[test]
 fn a_bot_whose_pod_is_deleted_ends_with_the_ledger_of_an_undisturbed_local_run() {
     let Some(cluster) = cluster() else { return };
-    let local = Local::new(&example_at("864000"));
+    // The same bot by name and namespace: ids of orders and trades are made from both.
+    let local = Local::new(&in_namespace(&example_at("864000"), "recovery"));
     let output = local.run_to_end(&sample_bars(), &["--speed", "0"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let expected = ledger(local.journal("trades"), &local.journal("status"));
@@ -263,13 +258,9 @@ fn no_key_is_in_any_log_event_or_status() {
     let patch = json!({"stringData": {"read": planted}}).to_string();
     cluster.run(&["patch", "-n", namespace, "secret", name, "-p", &patch]);
     keys.extend([planted.clone(), "planted-wrong-key-5b2c".to_owned()]);
-    let mut forward = cluster
-        .kubectl(&["port-forward", "-n", namespace, "deployment/paper-btc", ":8000"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("kubectl runs");
-    let port = forwarded_port(&mut forward);
-    let url = format!("http://127.0.0.1:{port}/api/v1/bot/status");
+    let service = cluster.get(namespace, "service/paper-btc").expect("a service");
+    let address = service["spec"]["clusterIP"].as_str().expect("an address");
+    let url = format!("http://{address}:8000/api/v1/bot/status");
     let status_with = |key: &str| {
         let bearer = format!("Authorization: Bearer {key}");
         let output = std::process::Command::new("curl")
@@ -293,8 +284,6 @@ fn no_key_is_in_any_log_event_or_status() {
         "200" => Ok(()),
         other => Err(other.to_owned()),
     });
-    forward.kill().expect("the forwarding ends");
-    forward.wait().expect("the forwarding ends");
 
     let everything = [
         cluster.run(&["logs", "-n", namespace, "deployment/paper-btc", "--tail=-1"]),
@@ -315,15 +304,4 @@ fn no_key_is_in_any_log_event_or_status() {
             assert!(!text.contains(key.as_str()), "a key is in the {what}");
         }
     }
-}
-
-fn forwarded_port(forward: &mut std::process::Child) -> u16 {
-    use std::io::{BufRead, BufReader};
-    let mut line = String::new();
-    BufReader::new(forward.stdout.take().expect("a pipe"))
-        .read_line(&mut line)
-        .expect("kubectl says its port");
-    // Forwarding from 127.0.0.1:40123 -> 8000
-    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
-    port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no port in {line}"))
 }

@@ -172,8 +172,14 @@ fn check_asset(config: &BotConfig, asset: &AssetConfig, found: &mut Found) {
         ),
         Some(_) => {}
     }
-    found.range(&format!("{path}.risk.maxPositionPercent"), risk.max_position_percent, 0, false, 100);
-    check_stop(&format!("{path}.risk.stop"), &risk.stop, found);
+    // What an asset has from the bot is checked once, there.
+    let AssetRisk { max_position_percent, stop } = risk;
+    if *max_position_percent != config.risk.max_position_percent {
+        found.range(&format!("{path}.risk.maxPositionPercent"), *max_position_percent, 0, false, 100);
+    }
+    if *stop != config.risk.stop {
+        check_stop(&format!("{path}.risk.stop"), stop, found);
+    }
 }
 
 fn check_replay(path: &str, replay: &Replay, found: &mut Found) {
