@@ -6,7 +6,8 @@ use std::fmt;
 use rust_decimal::Decimal;
 
 use super::{
-    AssetConfig, BotConfig, Exits, FeedSource, Models, Paper, Replay, Risk, Schedule, Stop, VenueKind,
+    AssetConfig, AssetRisk, BotConfig, Exits, FeedSource, Models, Paper, Replay, Risk, Schedule, Stop,
+    VenueKind,
 };
 use crate::asset::AssetClass;
 use crate::{Numeric, Timeframe};
