@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crds::config::BotConfig;
+use crds::contract::lease::ENTRY_WINDOW;
 use engine::{BotId, Engine, Event, EventKind, Output};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -39,9 +40,7 @@ pub enum DriverError {
     #[error("the configuration cannot replace the one that the journal was written with: {0}")]
     Configuration(String),
     /// Another process holds the lease.
-    #[error(
-        "LeaseLost: {holder} holds the Lease of this bot now; this process stops so that one agent trades"
-    )]
+    #[error("LeaseLost: the Lease belongs to {holder} now; this process stops so that one agent trades")]
     LeaseLost {
         /// The other's identity.
         holder: String,
@@ -77,6 +76,13 @@ pub enum Holding {
         /// By whom.
         holder: String,
     },
+}
+
+impl Holding {
+    /// Whether it is held as far as can be known at `now`: the last renewal may have been long ago.
+    pub fn is_current(&self, now: BootTime) -> bool {
+        matches!(self, Self::Held { sent } if now.since(*sent) < ENTRY_WINDOW)
+    }
 }
 
 /// Whether the market may go on.

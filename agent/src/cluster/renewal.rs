@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use crds::api::TradingBot;
+use crds::contract::child_name;
 use crds::contract::lease::{DURATION, RENEW_EVERY, RENEW_TIMEOUT};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::Api;
 use kube::api::PostParams;
+use kube::{Api, Resource};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::Environment;
 use super::lease::{Candidate, Move, Record};
 use crate::clock::BootTime;
 use crate::driver::Holding;
@@ -26,6 +29,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Renewal {
     api: Api<Lease>,
     name: String,
+    bot_uid: String,
     candidate: Candidate,
     current: Option<Lease>,
     holding: watch::Sender<Holding>,
@@ -40,6 +44,8 @@ enum AttemptError {
     Timeout,
     #[error("someone else wrote it first")]
     Conflict,
+    #[error("it belongs to another bot of the same name")]
+    OtherBot,
     #[error(transparent)]
     Api(kube::Error),
 }
@@ -49,6 +55,7 @@ impl AttemptError {
         match self {
             Self::Timeout => "timeout",
             Self::Conflict => "conflict",
+            Self::OtherBot => "otherBot",
             Self::Api(_) => "api",
         }
     }
@@ -64,26 +71,24 @@ impl From<kube::Error> for AttemptError {
 }
 
 impl Renewal {
-    /// A candidate of that identity for the Lease of that name.
+    /// A candidate for the Lease of the environment's bot.
     pub fn new(
         api: Api<Lease>,
-        name: String,
-        identity: String,
+        environment: &Environment,
         metrics: Metrics,
     ) -> (Self, watch::Receiver<Holding>) {
         let (holding, receiver) = watch::channel(Holding::Waiting);
-        (
-            Self {
-                api,
-                name,
-                candidate: Candidate::new(identity),
-                current: None,
-                holding,
-                other: None,
-                metrics,
-            },
-            receiver,
-        )
+        let renewal = Self {
+            api,
+            name: child_name(&environment.bot.name),
+            bot_uid: environment.bot_uid.clone(),
+            candidate: Candidate::new(environment.pod_uid.clone()),
+            current: None,
+            holding,
+            other: None,
+            metrics,
+        };
+        (renewal, receiver)
     }
 
     /// Wants the Lease until told to stop, then lets it go.
@@ -126,6 +131,10 @@ impl Renewal {
             Some(lease) => lease,
             None => answered(self.api.get(&self.name)).await?,
         };
+        if is_another_bots(&lease, &self.bot_uid) {
+            self.holding.send_replace(Holding::Lost { holder: "another bot of the same name".into() });
+            return Err(AttemptError::OtherBot);
+        }
         let record = record_of(&lease);
         match self.candidate.judge(&record, BootTime::now()) {
             Move::Wait(rest) => {
@@ -202,6 +211,14 @@ async fn pause_unless_stalled(pause: Duration) {
     }
 }
 
+/// A bot that was deleted and made again has the same name and a Lease of its own: the agent of the
+/// former must not take it.
+fn is_another_bots(lease: &Lease, bot_uid: &str) -> bool {
+    let owners = lease.metadata.owner_references.as_deref().unwrap_or_default();
+    let bots: Vec<_> = owners.iter().filter(|owner| owner.kind == TradingBot::kind(&())).collect();
+    !bots.is_empty() && bots.iter().all(|owner| owner.uid != bot_uid)
+}
+
 fn record_of(lease: &Lease) -> Record {
     Record {
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
@@ -229,6 +246,7 @@ fn renewed(lease: &Lease, identity: &str, now: Timestamp) -> Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
     fn lease(holder: Option<&str>, transitions: Option<i32>) -> Lease {
         let mut lease = Lease::default();
@@ -254,6 +272,23 @@ mod tests {
         assert_eq!(spec.holder_identity.as_deref(), Some("me"));
         assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(40), Some(1)));
         assert_eq!((spec.acquire_time, spec.renew_time), (Some(MicroTime(now())), Some(MicroTime(now()))));
+    }
+
+    #[test]
+    fn the_lease_of_a_successor_is_not_ours() {
+        let owned_by = |uids: &[&str]| {
+            let owner = |uid: &&str| OwnerReference {
+                kind: "TradingBot".into(),
+                uid: (*uid).into(),
+                ..OwnerReference::default()
+            };
+            let mut lease = lease(None, None);
+            lease.metadata.owner_references = Some(uids.iter().map(owner).collect());
+            lease
+        };
+        assert!(!is_another_bots(&owned_by(&[]), "ours"));
+        assert!(!is_another_bots(&owned_by(&["ours"]), "ours"));
+        assert!(is_another_bots(&owned_by(&["successor"]), "ours"));
     }
 
     #[test]

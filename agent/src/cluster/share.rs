@@ -95,12 +95,19 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The body of the server-side apply. The UID makes it fail against a bot that merely has the same name.
-pub fn body(status: &TradingBotStatus, environment: &Environment) -> Result<Value, serde_json::Error> {
+/// The body of the server-side apply onto a version of this very bot.
+///
+/// # Errors
+/// None in practice: a status has string keys only.
+pub fn body(
+    status: &TradingBotStatus,
+    environment: &Environment,
+    version: &str,
+) -> Result<Value, serde_json::Error> {
     Ok(json!({
         "apiVersion": TradingBot::api_version(&()),
         "kind": TradingBot::kind(&()),
-        "metadata": {"name": environment.bot.name, "uid": environment.bot_uid},
+        "metadata": {"name": environment.bot.name, "uid": environment.bot_uid, "resourceVersion": version},
         "status": serde_json::to_value(status)?,
     }))
 }
@@ -175,7 +182,7 @@ mod tests {
     #[test]
     fn the_body_names_the_very_bot_and_no_field_of_the_operators() {
         let status = share(&view(10_000), &environment(), Timestamp::UNIX_EPOCH);
-        insta::assert_json_snapshot!(body(&status, &environment()).unwrap());
+        insta::assert_json_snapshot!(body(&status, &environment(), "7").unwrap());
     }
 
     #[test]

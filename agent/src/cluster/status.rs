@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::Environment;
 use super::share::{body, due_after, share};
+use crate::clock::BootTime;
 use crate::driver::Holding;
 use crate::metrics::Metrics;
 use crate::view::View;
@@ -24,6 +25,8 @@ use crate::view::View;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest pause between two failed writes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Attempts of one write, each after another look at the bot.
+const LOOKS: u32 = 3;
 
 /// The writer of the share.
 pub struct StatusWriter {
@@ -33,6 +36,7 @@ pub struct StatusWriter {
     holding: watch::Receiver<Holding>,
     metrics: Metrics,
     written: Option<(Arc<View>, Instant)>,
+    version: Option<String>,
     feed_since: Option<(bool, Timestamp)>,
 }
 
@@ -43,7 +47,9 @@ enum WriteError {
     Timeout,
     /// The bot is gone, or another has its name.
     #[error("the TradingBot is gone or another has its name: {0}")]
-    Gone(kube::Error),
+    Gone(String),
+    #[error("someone else writes it all the time")]
+    Contended,
     #[error(transparent)]
     Api(kube::Error),
     #[error(transparent)]
@@ -59,14 +65,14 @@ impl StatusWriter {
         holding: watch::Receiver<Holding>,
         metrics: Metrics,
     ) -> Self {
-        Self { api, environment, view, holding, metrics, written: None, feed_since: None }
+        Self { api, environment, view, holding, metrics, written: None, version: None, feed_since: None }
     }
 
     /// Writes until the bot is gone or nobody shows anything any more.
     pub async fn run(mut self) {
         let mut failures = 0;
         loop {
-            let held = matches!(*self.holding.borrow_and_update(), Holding::Held { .. });
+            let held = self.holding.borrow_and_update().is_current(BootTime::now());
             let view = self.view.borrow_and_update().clone();
             if !held {
                 // After a gap the operator may have spoken for us: the share is written anew.
@@ -111,55 +117,70 @@ impl StatusWriter {
         }
     }
 
+    /// Applies the share on the version last seen of this very bot. The API server does not compare
+    /// UIDs when a status is applied, so that the version stands for it: whatever was written since,
+    /// and be it a successor of the same name, is looked at first.
     async fn write(&mut self, view: &Arc<View>) -> Result<(), WriteError> {
-        let since = self.feed_since(view.feed.healthy).await;
-        let status = share(view, &self.environment, since);
-        let body = body(&status, &self.environment)?;
-        let params = PatchParams::apply(AGENT_MANAGER).force();
-        let patch = Patch::Apply(&body);
-        let write = self.api.patch_status(&self.environment.bot.name, &params, &patch);
-        let answer = tokio::time::timeout(TIMEOUT, write).await;
-        self.metrics.status_written(matches!(answer, Ok(Ok(_))));
-        match answer {
-            Ok(Ok(_)) => {
-                debug!(events = view.events, "the status was written");
-                self.written = Some((Arc::clone(view), Instant::now()));
-                Ok(())
+        for _ in 0..LOOKS {
+            let version = match self.version.take() {
+                Some(version) => version,
+                None => self.look().await?,
+            };
+            let healthy = view.feed.healthy;
+            let since = match self.feed_since {
+                Some((was, since)) if was == healthy => since,
+                _ => Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH),
+            };
+            let status = share(view, &self.environment, since);
+            let body = body(&status, &self.environment, &version)?;
+            let params = PatchParams::apply(AGENT_MANAGER).force();
+            let patch = Patch::Apply(&body);
+            let write = self.api.patch_status(&self.environment.bot.name, &params, &patch);
+            let answer = answered(write).await;
+            self.metrics.status_written(answer.is_ok());
+            match answer {
+                Ok(bot) => {
+                    debug!(events = view.events, "the status was written");
+                    self.version = bot.metadata.resource_version;
+                    self.feed_since = Some((healthy, since));
+                    self.written = Some((Arc::clone(view), Instant::now()));
+                    return Ok(());
+                }
+                Err(WriteError::Api(kube::Error::Api(status))) if status.is_conflict() => {}
+                Err(error) => return Err(error),
             }
-            // Only the UID can be in conflict: the apply is forced and names no version.
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => {
-                Err(WriteError::Gone(kube::Error::Api(status)))
-            }
-            Ok(Err(error)) => Err(WriteError::Api(error)),
-            Err(_) => Err(WriteError::Timeout),
         }
+        Err(WriteError::Contended)
     }
 
-    /// Since when the feed is what it is: kept over a restart by what the status says already.
-    async fn feed_since(&mut self, healthy: bool) -> Timestamp {
-        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let known = match self.feed_since {
-            Some(known) => Some(known),
-            None => {
-                let bot = tokio::time::timeout(TIMEOUT, self.api.get(&self.environment.bot.name)).await;
-                bot.ok().and_then(Result::ok).and_then(|bot| {
-                    let conditions = bot.status?.conditions;
-                    let condition =
-                        conditions.into_iter().find(|condition| condition.type_ == FEED_HEALTHY)?;
-                    match condition.status.as_str() {
-                        "True" => Some((true, condition.last_transition_time.0)),
-                        "False" => Some((false, condition.last_transition_time.0)),
-                        _ => None,
-                    }
-                })
-            }
-        };
-        let since = match known {
-            Some((was, since)) if was == healthy => since,
-            _ => now,
-        };
-        self.feed_since = Some((healthy, since));
-        since
+    /// Reads the bot: whether it is still ours, its version, and since when its feed is what it is.
+    async fn look(&mut self) -> Result<String, WriteError> {
+        let bot = answered(self.api.get(&self.environment.bot.name)).await?;
+        let uid = bot.metadata.uid.unwrap_or_default();
+        if uid != self.environment.bot_uid {
+            return Err(WriteError::Gone(format!("its UID is {uid}")));
+        }
+        if self.feed_since.is_none() {
+            let conditions = bot.status.map(|status| status.conditions).unwrap_or_default();
+            let condition = conditions.into_iter().find(|condition| condition.type_ == FEED_HEALTHY);
+            self.feed_since = condition.and_then(|condition| {
+                let healthy = match condition.status.as_str() {
+                    "True" => true,
+                    "False" => false,
+                    _ => return None,
+                };
+                Some((healthy, condition.last_transition_time.0))
+            });
+        }
+        Ok(bot.metadata.resource_version.unwrap_or_default())
+    }
+}
+
+async fn answered<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(WriteError::Gone(status.message)),
+        Ok(answer) => answer.map_err(WriteError::Api),
+        Err(_) => Err(WriteError::Timeout),
     }
 }
 

@@ -11,10 +11,10 @@ use super::csv::CsvError;
 use super::files::Source;
 use super::{Step, Steps};
 
-/// Steps that wait for the bot to take them: as many as one batch when there is no pace to keep. With a
-/// pace a single one, or a bot that was held would find a burst of the past.
-const WAITING_UNPACED: usize = 256;
-const WAITING_PACED: usize = 1;
+/// Steps that wait for the bot to take them, at most: as many as one batch.
+const MOST_WAITING: usize = 256;
+/// With a pace only what belongs to this time may wait, or a bot that was held would find a burst.
+const WAITING_TIME: f64 = 0.1;
 
 /// What the feed tells the bot.
 #[derive(Debug)]
@@ -97,6 +97,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How many steps may wait to be taken.
+    fn waiting(&self) -> usize {
+        if self.speed <= 0.0 {
+            return MOST_WAITING;
+        }
+        let finest = self.sources.iter().map(|(source, _)| source.timeframe.as_secs()).min().unwrap_or(1);
+        let steps = self.speed / finest as f64 * WAITING_TIME;
+        // A float beyond the largest integer becomes the largest; none is below one here.
+        (steps as usize).clamp(1, MOST_WAITING)
+    }
+}
+
 /// When the next step is due.
 #[derive(Debug)]
 struct Pace {
@@ -132,8 +145,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// never merges a step: a full channel holds the market still. Data that cannot be used is told and
 /// looked at again. `steps` is the data when it has been opened already.
 pub fn start(plan: Plan, steps: Option<Steps>, resume: Option<Timestamp>) -> mpsc::Receiver<Delivery> {
-    let waiting = if plan.speed > 0.0 { WAITING_PACED } else { WAITING_UNPACED };
-    let (sender, receiver) = mpsc::channel(waiting);
+    let (sender, receiver) = mpsc::channel(plan.waiting());
     tokio::spawn(async move {
         let (mut steps, mut resume) = (steps, resume);
         loop {
@@ -230,6 +242,16 @@ mod tests {
         let mut pace = Pace { speed: 0.0, anchor: None };
         assert_eq!(pace.due(start, hour(0)), start);
         assert_eq!(pace.due(start, hour(9_000)), start);
+    }
+
+    #[test]
+    fn little_waits_at_a_pace_and_a_batch_without() {
+        let source = |timeframe| Source { pair: "BTC-USD".parse().unwrap(), timeframe, files: Vec::new() };
+        let waiting = |speed| {
+            let sources = vec![(source(crds::Timeframe::H1), 0), (source(crds::Timeframe::D1), 0)];
+            Plan { speed, on_end: OnEnd::Hold, sources }.waiting()
+        };
+        assert_eq!([waiting(0.0), waiting(1.0), waiting(86_400.0), waiting(1e12)], [256, 1, 2, 256]);
     }
 
     fn config(second: serde_json::Value) -> BotConfig {

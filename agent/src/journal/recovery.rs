@@ -214,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut whole = Engine::new(identity(), config()).unwrap();
         let (mut journal, mut recovered) = open(folder.path()).await.unwrap();
-        for (round, batch) in events().chunks(997).enumerate() {
+        for (round, batch) in events().chunks(1_999).enumerate() {
             let entries: Vec<Entry> =
                 batch.iter().map(|event| handled(&mut recovered.engine, event.clone())).collect();
             let expected: Vec<Entry> = batch.iter().map(|event| handled(&mut whole, event.clone())).collect();
@@ -222,7 +222,7 @@ mod tests {
                 assert_eq!(entry.outputs, expected.outputs);
             }
             journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
-            if round % 3 == 1 {
+            if round % 2 == 1 {
                 journal.snapshot(&recovered.engine).await.unwrap();
             }
             // What is not in the journal is lost.

@@ -48,10 +48,8 @@ async fn serve(environment: Environment, stop: CancellationToken) -> Result<(), 
 
     let client =
         Client::try_default().await.context("the API server's address or credentials are missing")?;
-    let children = contract::child_name(&bot.name);
     let leases: Api<Lease> = Api::namespaced(client.clone(), &bot.namespace);
-    let (renewal, holding) =
-        Renewal::new(leases, children.clone(), environment.pod_uid.clone(), service.metrics.clone());
+    let (renewal, holding) = Renewal::new(leases, &environment, service.metrics.clone());
     let release = CancellationToken::new();
     // It is taken while the journal is read: whoever recovers is about to trade.
     let renewal = tokio::spawn(renewal.run(release.clone()).in_current_span());
