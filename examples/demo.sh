@@ -122,6 +122,8 @@ apply_bot() {
   LOG="kubectl describe tradingbot $BOT; kubectl logs deployment/$BOT"
   kubectl apply -k examples/data | sed 's/^/          /'
   kubectl apply -f examples/$BOT.yaml | sed 's/^/          /'
+  # A running bot keeps the agent's image that it was made with. Here the newest is wanted.
+  kubectl annotate deployment $BOT trading.three-rivers-tech.com/agent-image- >/dev/null 2>&1 || true
   step "waiting until the bot is Ready"
   kubectl wait --for=condition=Ready --timeout=120s tradingbot/$BOT >/dev/null
 }
@@ -160,9 +162,9 @@ TEXT
   [ "$CLUSTER" != lab ] || echo "  alias kubectl=$KUBECTL"
   cat <<TEXT
   kubectl get tradingbots -o wide -w                 # equity and positions as they change
-  kubectl describe tradingbot $BOT                   # the story: conditions, last decision, events
-  kubectl logs deployment/$BOT -f                    # every decision with its reasons
-  kubectl edit tradingbot $BOT                       # change a risk limit: no restart
+  kubectl describe tradingbot $BOT             # the story: conditions, last decision, events
+  kubectl logs deployment/$BOT -f              # every decision with its reasons
+  kubectl edit tradingbot $BOT                 # change a risk limit: no restart
   kubectl apply -f examples/paper-majors.yaml        # a second bot
   make demo-down                                     # remove everything
 TEXT

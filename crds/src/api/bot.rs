@@ -1,4 +1,6 @@
 //! `TradingBot`: what a person applies.
+// Each printer column has a type and a priority; clippy takes the second of a kind for a mistake.
+#![allow(clippy::duplicated_attributes)]
 
 use std::collections::BTreeMap;
 
