@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod environment;
+#[cfg(test)]
+mod fake;
 pub mod lease;
 pub mod renewal;
 pub mod share;

@@ -245,6 +245,7 @@ fn renewed(lease: &Lease, identity: &str, now: Timestamp) -> Lease {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake;
     use super::*;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -300,5 +301,54 @@ mod tests {
         );
         let taken = renewed(&lease(Some("other"), Some(3)), "me", now()).spec.unwrap();
         assert_eq!((taken.lease_transitions, taken.acquire_time), (Some(4), Some(MicroTime(now()))));
+    }
+
+    async fn candidate() -> (Renewal, watch::Receiver<Holding>, fake::Shared) {
+        let (client, objects) = fake::start().await;
+        let api = Api::namespaced(client, "default");
+        let (renewal, holding) = Renewal::new(api, &fake::environment(), Metrics::new("default", "majors"));
+        (renewal, holding, objects)
+    }
+
+    fn holder(objects: &fake::Shared) -> serde_json::Value {
+        objects.lock().unwrap().lease["spec"]["holderIdentity"].clone()
+    }
+
+    #[tokio::test]
+    async fn a_free_lease_is_taken_renewed_and_let_go() {
+        let (mut renewal, holding, objects) = candidate().await;
+        let pause = renewal.attempt().await.unwrap();
+        assert!(pause > RENEW_EVERY / 2 && pause <= RENEW_EVERY, "{pause:?}");
+        assert_eq!(holder(&objects), "me");
+        assert!(holding.borrow().is_current(BootTime::now()));
+        renewal.attempt().await.unwrap();
+        assert_eq!(objects.lock().unwrap().writes, 2, "no look was needed in between");
+        renewal.release().await;
+        assert!(holder(&objects).is_null());
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_someone_took_is_lost_and_not_let_go() {
+        let (mut renewal, holding, objects) = candidate().await;
+        renewal.attempt().await.unwrap();
+        let take = |lease: &mut serde_json::Value| lease["spec"]["holderIdentity"] = "other".into();
+        fake::touch(&mut objects.lock().unwrap().lease, take);
+        assert!(matches!(renewal.attempt().await, Err(AttemptError::Conflict)));
+        renewal.attempt().await.unwrap();
+        assert_eq!(*holding.borrow(), Holding::Lost { holder: "other".into() });
+        renewal.release().await;
+        assert_eq!(holder(&objects), "other");
+    }
+
+    #[tokio::test]
+    async fn the_lease_of_a_successor_is_never_written() {
+        let (mut renewal, holding, objects) = candidate().await;
+        let owner = serde_json::json!([
+            {"apiVersion": "v1", "kind": "TradingBot", "name": "majors", "uid": "successor"}
+        ]);
+        objects.lock().unwrap().lease["metadata"]["ownerReferences"] = owner;
+        assert!(matches!(renewal.attempt().await, Err(AttemptError::OtherBot)));
+        assert!(matches!(*holding.borrow(), Holding::Lost { .. }));
+        assert_eq!(objects.lock().unwrap().writes, 0);
     }
 }

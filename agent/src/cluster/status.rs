@@ -193,7 +193,9 @@ fn pause(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake;
     use super::*;
+    use crate::fixtures;
 
     #[test]
     fn pauses_double_up_to_their_limit_and_differ() {
@@ -201,5 +203,51 @@ mod tests {
             let seconds = pause(failures).as_secs_f64();
             assert!((most / 2.0..=most).contains(&seconds), "{failures}: {seconds}");
         }
+    }
+
+    async fn writer() -> (StatusWriter, Arc<View>, fake::Shared) {
+        let (client, objects) = fake::start().await;
+        let (_, view) = watch::channel(None);
+        let (_, holding) = watch::channel(Holding::Waiting);
+        let api = Api::namespaced(client, "default");
+        let metrics = Metrics::new("default", "majors");
+        let writer = StatusWriter::new(api, fake::environment(), view, holding, metrics);
+        let engine = engine::Engine::new(fixtures::identity(), fixtures::config()).unwrap();
+        (writer, Arc::new(fixtures::view(&engine)), objects)
+    }
+
+    #[tokio::test]
+    async fn a_write_costs_one_call_and_another_look_only_when_someone_wrote_in_between() {
+        let (mut writer, view, objects) = writer().await;
+        writer.write(&view).await.unwrap();
+        writer.write(&view).await.unwrap();
+        fake::touch(&mut objects.lock().unwrap().bot, |bot| {
+            bot["metadata"]["labels"] = serde_json::json!({})
+        });
+        writer.write(&view).await.unwrap();
+        let objects = objects.lock().unwrap();
+        assert_eq!(objects.writes, 3);
+        assert_eq!(objects.bot["status"]["account"]["equity"], "10000.00");
+        assert_eq!(objects.bot["status"]["conditions"][0]["type"], FEED_HEALTHY);
+    }
+
+    #[tokio::test]
+    async fn a_successor_of_the_same_name_is_never_written() {
+        let (mut writer, view, objects) = writer().await;
+        writer.write(&view).await.unwrap();
+        fake::touch(&mut objects.lock().unwrap().bot, |bot| bot["metadata"]["uid"] = "successor".into());
+        assert!(matches!(writer.write(&view).await, Err(WriteError::Gone(_))));
+        assert_eq!(objects.lock().unwrap().writes, 1);
+    }
+
+    #[tokio::test]
+    async fn the_time_since_when_the_feed_is_healthy_outlives_the_process() {
+        let (mut writer, view, objects) = writer().await;
+        let condition = serde_json::json!({"type": FEED_HEALTHY, "status": "True", "reason": "Replaying",
+            "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        objects.lock().unwrap().bot["status"] = serde_json::json!({"conditions": [condition]});
+        writer.write(&view).await.unwrap();
+        let since = objects.lock().unwrap().bot["status"]["conditions"][0]["lastTransitionTime"].clone();
+        assert_eq!(since, "2026-01-01T00:00:00Z");
     }
 }

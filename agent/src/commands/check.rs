@@ -58,7 +58,7 @@ pub fn check(arguments: &Arguments) -> Result<(), Failure> {
                 };
                 table.add_row([field.as_str(), value, layer]);
             }
-            println!("{table}\n\n{} is valid, configuration {hash}", local.identity);
+            println!("{}\n\n{} is valid, configuration {hash}", tables::lines(&table), local.identity);
             if let Some(bars) = bars {
                 println!("{bars} bars are in order");
             }

@@ -19,6 +19,11 @@ fn right(text: impl ToString) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
+/// The lines of a table without the blanks that fill its last column.
+pub fn lines(table: &Table) -> String {
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
 /// Closed trades, the oldest first, and their sum.
 pub fn trades(trades: &[Trade]) -> String {
     if trades.is_empty() {
@@ -41,7 +46,7 @@ pub fn trades(trades: &[Trade]) -> String {
         ]);
     }
     let net: Decimal = trades.iter().map(|trade| trade.net).sum();
-    format!("{table}\n\n{} trades, net {}", trades.len(), money(net))
+    format!("{}\n\n{} trades, net {}", lines(&table), trades.len(), money(net))
 }
 
 /// A bot at a glance, and its positions.
@@ -80,7 +85,7 @@ pub fn status(view: &View) -> String {
         facts.add_row([name.to_owned(), value]);
     }
     if view.positions.is_empty() {
-        return format!("{facts}\n\nno open position");
+        return format!("{}\n\nno open position", lines(&facts));
     }
     let mut positions = table(&["position", "side", "quantity", "entry", "mark", "stop", "unrealized"]);
     for position in &view.positions {
@@ -94,5 +99,5 @@ pub fn status(view: &View) -> String {
             right(money(position.unrealized_pnl)),
         ]);
     }
-    format!("{facts}\n\n{positions}")
+    format!("{}\n\n{}", lines(&facts), lines(&positions))
 }
