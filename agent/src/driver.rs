@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crds::config::BotConfig;
-use crds::contract::lease::ENTRY_WINDOW;
 use engine::{BotId, Engine, Event, EventKind, Output};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -14,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock::BootTime;
-use crate::cluster::lease::Window;
 use crate::feed::csv::CsvError;
 use crate::feed::replay::Delivery;
 use crate::feed::{FeedHealth, Step};
+use crate::gate::Gate;
 use crate::journal::{Entry, Journal, JournalError, Recovered};
 use crate::metrics::Metrics;
 use crate::narrate::narrate;
@@ -59,80 +58,6 @@ pub enum Ended {
     EndOfData,
     /// The new configuration needs a new process.
     Restart,
-}
-
-/// What the lease says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holding {
-    /// Not held, or not known to be.
-    Waiting,
-    /// Held; the last successful renewal was sent then.
-    Held {
-        /// When, on the clock of leases.
-        sent: BootTime,
-    },
-    /// Taken by someone else after it was held.
-    Lost {
-        /// By whom.
-        holder: String,
-    },
-}
-
-impl Holding {
-    /// Whether it is held as far as can be known at `now`: the last renewal may have been long ago.
-    pub fn is_current(&self, now: BootTime) -> bool {
-        matches!(self, Self::Held { sent } if now.since(*sent) < ENTRY_WINDOW)
-    }
-}
-
-/// Whether the market may go on.
-#[derive(Debug)]
-pub enum Gate {
-    /// Always: the journal's lock alone keeps others away.
-    Local,
-    /// While the lease is held.
-    Lease {
-        /// What the task that renews it says.
-        holding: watch::Receiver<Holding>,
-        /// Until when entries may leave.
-        window: Window,
-    },
-}
-
-impl Gate {
-    fn is_open(&mut self) -> bool {
-        match self {
-            Self::Local => true,
-            Self::Lease { holding, window } => {
-                let sent = match &*holding.borrow_and_update() {
-                    Holding::Held { sent } => Some(*sent),
-                    Holding::Waiting | Holding::Lost { .. } => None,
-                };
-                window.is_open(sent, BootTime::now())
-            }
-        }
-    }
-
-    fn lost_to(&self) -> Option<String> {
-        match self {
-            Self::Local => None,
-            Self::Lease { holding, .. } => match &*holding.borrow() {
-                Holding::Lost { holder } => Some(holder.clone()),
-                Holding::Waiting | Holding::Held { .. } => None,
-            },
-        }
-    }
-
-    async fn changed(&mut self) {
-        match self {
-            Self::Local => std::future::pending().await,
-            Self::Lease { holding, .. } => {
-                if holding.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        }
-    }
 }
 
 /// A configuration for the bot from now on.
@@ -421,8 +346,10 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::lease::Window;
     use crate::feed::replay;
     use crate::fixtures::{config, handled, identity, steps};
+    use crate::gate::Holding;
     use crate::journal::Reader;
     use std::path::Path;
 

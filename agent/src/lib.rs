@@ -8,6 +8,7 @@ pub mod driver;
 pub mod feed;
 #[cfg(test)]
 mod fixtures;
+pub mod gate;
 pub mod http;
 pub mod journal;
 pub mod logging;

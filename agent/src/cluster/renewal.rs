@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::Environment;
 use super::lease::{Candidate, Move, Record};
 use crate::clock::BootTime;
-use crate::driver::Holding;
+use crate::gate::Holding;
 use crate::metrics::Metrics;
 
 /// Time between two looks at a Lease that someone else holds, or that could not be reached.

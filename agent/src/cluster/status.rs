@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::Environment;
 use super::share::{body, due_after, share};
 use crate::clock::BootTime;
-use crate::driver::Holding;
+use crate::gate::Holding;
 use crate::metrics::Metrics;
 use crate::view::View;
 
