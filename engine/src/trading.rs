@@ -10,7 +10,7 @@ use crate::decimal::to_f64;
 use crate::engine::Engine;
 use crate::exits::{ExitContext, Protection};
 use crate::id::Id;
-use crate::market::Bar;
+use crate::market::{Bar, QUOTE_LIMIT};
 use crate::output::{
     Cancellation, ExitReason, Fill, Gap, Order, OrderRejection, OrderStatus, Output, Role, Side, StopMoved,
     Trade,
@@ -42,17 +42,24 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         let start = end - SignedDuration::from_secs(timeframe.as_secs());
         self.roll_day(start);
         let state = self.state.assets.get(index);
-        // Where quotes were given for this time, its prices were seen already.
-        let quoted = state.is_some_and(|state| state.quote_at.is_some_and(|at| at > start));
-        if !quoted {
-            let open = Offer { at: start, price: bar.open, liquidity: Liquidity::TakeAtMid };
+        // Where quotes were given for this time, its prices were seen already; when they fell silent, its
+        // close is the first price since.
+        let unseen = match state.and_then(|state| state.quote_at).filter(|at| *at > start) {
+            None => Some((start, *bar)),
+            Some(at) if end.duration_since(at) > QUOTE_LIMIT => {
+                Some((end, Bar { open: bar.close, high: bar.close, low: bar.close, ..*bar }))
+            }
+            Some(_) => None,
+        };
+        if let Some((from, prices)) = &unseen {
+            let open = Offer { at: *from, price: prices.open, liquidity: Liquidity::TakeAtMid };
             let decided_at = state.and_then(|state| Some(state.pending.as_ref()?.order.decided_at));
             if decided_at.is_some_and(|decided_at| decided_at <= start) {
                 self.fill_pending(index, open, out);
             }
-            let touch = self.protection(index).and_then(|p| walk_bar(bar, p.side, p.stop, p.target));
+            let touch = self.protection(index).and_then(|p| walk_bar(prices, p.side, p.stop, p.target));
             if let Some(touch) = touch {
-                let at = if touch.at_open { start } else { end };
+                let at = if touch.at_open { *from } else { end };
                 self.fill_protection(index, touch, at, Liquidity::TakeAtMid, out);
             }
         }
@@ -60,9 +67,9 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         if let Some(state) = self.state.assets.get_mut(index) {
             state.due |= decides;
         }
-        if !quoted {
-            self.remark(index, bar.close);
-            self.move_stop(index, end, |side| if side == Side::Long { bar.high } else { bar.low }, out);
+        if let Some((_, prices)) = unseen {
+            self.remark(index, prices.close);
+            self.move_stop(index, end, |side| if side == Side::Long { prices.high } else { prices.low }, out);
         }
     }
 

@@ -3,8 +3,8 @@
 use crds::Timeframe;
 use jiff::{SignedDuration, Timestamp};
 
-/// A quote older than this opens nothing.
-const QUOTE_LIMIT: SignedDuration = SignedDuration::from_secs(30);
+/// A quote older than this opens nothing, and its feed has fallen silent.
+pub(crate) const QUOTE_LIMIT: SignedDuration = SignedDuration::from_secs(30);
 
 /// The newest data of an asset, as of a market time.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -162,10 +162,30 @@ fn live_a_longs_stop_is_tested_on_the_bid_and_a_touch_within_the_window_counts()
 fn bars_of_a_time_that_quotes_covered_fill_nothing() {
     let mut tape = Tape::at_50_000(json!({}), &[]);
     tape.quote(100, 50_000.0, 50_010.0, 50_000.0, 50_010.0);
+    tape.quote(4 * 3_600_000 - 30_100, 50_000.0, 50_010.0, 50_000.0, 50_010.0);
     tape.now = time("2020-05-01T12:00:00Z");
-    // The bar's low would touch the stop; the quotes of its time did not.
-    tape.bar(50_000.0, 50_100.0, 49_000.0, 50_000.0);
+    // The bar would touch the stop; the quotes of its time did not.
+    tape.bar(50_000.0, 50_100.0, 49_000.0, 49_100.0);
     assert_eq!(tape.trades(), []);
+}
+
+#[test]
+fn where_the_quotes_fell_silent_the_bars_close_is_the_next_price() {
+    let mut tape = Tape::at_50_000(json!({}), &[]);
+    tape.quote(100, 50_000.0, 50_010.0, 50_000.0, 50_010.0);
+    tape.now = time("2020-05-01T12:00:00Z");
+    // When its low was, before the last quote or after, is not known.
+    tape.bar(50_000.0, 50_100.0, 49_000.0, 49_500.0);
+    assert_eq!(tape.trades(), []);
+    assert_eq!(tape.engine.positions()[0].mark, dec("49500"));
+
+    let mut tape = Tape::at_50_000(json!({}), &[]);
+    tape.quote(100, 50_000.0, 50_010.0, 50_000.0, 50_010.0);
+    tape.now = time("2020-05-01T12:00:00Z");
+    tape.bar(50_000.0, 50_100.0, 49_000.0, 49_100.0);
+    let fill = &tape.fills()[1];
+    assert_eq!((fill.base_price, fill.at), (dec("49100"), time("2020-05-01T16:00:00Z")));
+    assert_eq!(tape.trades()[0].exit_reason, ExitReason::Stop);
 }
 
 #[test]
