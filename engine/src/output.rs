@@ -247,6 +247,8 @@ pub enum Cancellation {
     Paused,
     /// The lease was lost.
     LeaseNotHeld,
+    /// No price came for so long that the decision no longer rests on fresh data.
+    StaleDecision,
     /// The position was closed by other means.
     PositionClosed,
 }

@@ -10,7 +10,7 @@ use crate::decimal::to_f64;
 use crate::engine::Engine;
 use crate::exits::{ExitContext, Protection};
 use crate::id::Id;
-use crate::market::{Bar, QUOTE_LIMIT};
+use crate::market::{Bar, QUOTE_LIMIT, bar_limit};
 use crate::output::{
     Cancellation, ExitReason, Fill, Gap, Order, OrderRejection, OrderStatus, Output, Role, Side, StopMoved,
     Trade,
@@ -178,10 +178,15 @@ impl<P: Panel, G: Gate> Engine<P, G> {
     }
 
     fn fill_entry(&mut self, index: usize, order: Order, plan: &Plan, offer: Offer, out: &mut Vec<Output>) {
+        let age = offer.at.duration_since(order.decided_at);
+        let fed = self.markets.get(index).and_then(|market| market.series.fed());
         let cancelled = if self.state.config.state != crds::config::State::Running {
             Some(Cancellation::Paused)
         } else if !self.lease_held {
             Some(Cancellation::LeaseNotHeld)
+        } else if fed.is_none_or(|fed| age > bar_limit(fed.timeframe)) {
+            // Size and stop were reckoned from a price that is long gone.
+            Some(Cancellation::StaleDecision)
         } else {
             None
         };

@@ -6,6 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 /// A quote older than this opens nothing, and its feed has fallen silent.
 pub(crate) const QUOTE_LIMIT: SignedDuration = SignedDuration::from_secs(30);
 
+/// How old a bar of that length may be, counted from its end.
+pub(crate) fn bar_limit(timeframe: Timeframe) -> SignedDuration {
+    SignedDuration::from_secs(2 * timeframe.as_secs())
+}
+
 /// The newest data of an asset, as of a market time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Freshness {
@@ -25,7 +30,7 @@ impl Freshness {
     pub fn fault(&self) -> Option<(Option<f64>, f64)> {
         let bars = [self.fed, self.decision].into_iter().map(|bar| match bar {
             None => (None, 0.0),
-            Some((timeframe, end)) => (Some(self.age(end)), 2.0 * timeframe.as_secs() as f64),
+            Some((timeframe, end)) => (Some(self.age(end)), bar_limit(timeframe).as_secs_f64()),
         });
         let quote = self.quote.map(|at| (Some(self.age(at)), QUOTE_LIMIT.as_secs_f64()));
         bars.chain(quote).find(|(age, limit)| age.is_none_or(|age| age > *limit))

@@ -9,5 +9,5 @@ use aggregate::Aggregator;
 pub use bar::Bar;
 pub(crate) use bar::plausible_price;
 pub use freshness::Freshness;
-pub(crate) use freshness::QUOTE_LIMIT;
+pub(crate) use freshness::{QUOTE_LIMIT, bar_limit};
 pub(crate) use series::{Fed, Series, Step};

@@ -89,13 +89,13 @@ fn an_asset_with_a_position_cannot_leave_and_an_added_one_gets_its_past() {
 #[test]
 fn missing_bars_are_reported_and_nothing_is_filled_at_them() {
     let mut tape = Tape::at_50_000(json!({}), &[]);
-    tape.now += SignedDuration::from_hours(12);
+    tape.now += SignedDuration::from_hours(8);
     tape.outputs.clear();
     tape.bar(50_300.0, 50_300.0, 50_300.0, 50_300.0);
     let Some(Output::Gap(gap)) = tape.outputs.iter().find(|output| matches!(output, Output::Gap(_))) else {
         panic!("{:?}", tape.outputs)
     };
-    assert_eq!((gap.bars, gap.close), (3, 50_000.0));
-    assert_eq!((gap.from, gap.to), (time("2020-05-01T12:00:00Z"), time("2020-05-02T00:00:00Z")));
-    assert_eq!(tape.fills()[0].at, time("2020-05-02T00:00:00Z"));
+    assert_eq!((gap.bars, gap.close), (2, 50_000.0));
+    assert_eq!((gap.from, gap.to), (time("2020-05-01T12:00:00Z"), time("2020-05-01T20:00:00Z")));
+    assert_eq!(tape.fills()[0].at, time("2020-05-01T20:00:00Z"));
 }

@@ -1,6 +1,7 @@
 //! SPEC "Time, events, determinism": every rule on the way of a price, one test each.
 
-use engine::{Action, ExitReason, OrderStatus, Output, Role, StopMoved};
+use engine::{Action, Cancellation, ExitReason, Order, OrderStatus, Output, Role, StopMoved};
+use jiff::SignedDuration;
 use rust_decimal::Decimal;
 use serde_json::json;
 
@@ -214,6 +215,32 @@ fn an_entry_is_withdrawn_when_the_lease_or_the_permission_is_gone_before_its_fil
     tape.handle(engine::EventKind::Configuration(config));
     tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
     assert_eq!(tape.fills().len(), 0);
+}
+
+#[test]
+fn after_a_gap_longer_than_data_may_be_old_an_entry_is_withdrawn_and_an_exit_is_not() {
+    let close = [("2020-05-01T16:00:00Z", Action::Close)];
+    let mut tape = Tape::at_50_000(json!({}), &close);
+    tape.now += SignedDuration::from_hours(12);
+    // At this price its size would be 45 % of equity and its stop 45 % away.
+    tape.bar(90_000.0, 90_000.0, 90_000.0, 90_000.0);
+    assert_eq!(tape.fills(), []);
+    let reasons: Vec<_> = tape
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Order(Order { status: OrderStatus::Cancelled { reason }, .. }) => Some(*reason),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, [Cancellation::StaleDecision]);
+    assert_eq!(tape.engine.open_orders(), []);
+
+    let mut tape = Tape::at_50_000(json!({}), &close);
+    tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
+    tape.now += SignedDuration::from_hours(12);
+    tape.bar(90_000.0, 90_000.0, 90_000.0, 90_000.0);
+    assert_eq!(tape.trades()[0].exit_reason, ExitReason::Panel);
 }
 
 #[test]
