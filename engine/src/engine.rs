@@ -40,8 +40,9 @@ impl Engine {
     }
 
     /// A bot as it was when the snapshot was made; it does not hold the lease. `history` holds the bar
-    /// and history events up to then, from the first one on. Other events may be among them, and events
-    /// that were refused then are refused again.
+    /// and history events up to then, from the first one on. Other events may be among them. An event that
+    /// was refused for its own sake is refused again; one that was refused because a timer or quote had
+    /// come before it has to be left out, or the timers and quotes given, too.
     ///
     /// # Errors
     /// When the snapshot is of a newer version or the history is not the one it was made after.

@@ -1,9 +1,9 @@
 //! The same events give the same bytes.
 
-use engine::{Engine, Event, EventKind};
+use engine::{Event, EventKind};
 use serde_json::json;
 
-use crate::bots::{config, identity, run};
+use crate::bots::{config, run};
 use crate::data::events;
 
 #[test]
@@ -46,18 +46,4 @@ fn a_cycle_is_the_same_whether_a_timer_or_the_next_bar_ends_its_instant() {
     // The last instant has no later event to end it.
     engine.handle(with_timers.last().unwrap(), &mut outputs);
     assert!(expected == outputs);
-}
-
-#[test]
-fn what_comes_later_changes_nothing_before() {
-    let all = events(&["BTC-USD"], 1500);
-    let (expected, _) = run(config(&["BTC-USD"], json!({})), &all);
-    let mut engine = Engine::new(identity(), config(&["BTC-USD"], json!({}))).unwrap();
-    let mut outputs = Vec::new();
-    let half = all.len() / 2;
-    for event in &all[..half] {
-        engine.handle(event, &mut outputs);
-    }
-    assert!(!outputs.is_empty());
-    assert_eq!(outputs[..], expected[..outputs.len()]);
 }

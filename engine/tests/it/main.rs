@@ -11,6 +11,8 @@ mod dependencies;
 #[cfg(test)]
 mod determinism;
 #[cfg(test)]
+mod interruptions;
+#[cfg(test)]
 mod loop_moves;
 #[cfg(test)]
 mod random_walks;

@@ -2,6 +2,7 @@
 
 use engine::{Bar, Event, EventKind, Output, Refusal};
 use jiff::SignedDuration;
+use rust_decimal::Decimal;
 use serde_json::json;
 
 use crate::bots::{Tape, config, time};
@@ -84,6 +85,24 @@ fn an_asset_with_a_position_cannot_leave_and_an_added_one_gets_its_past() {
     tape.engine.handle(&Event { at, kind }, &mut tape.outputs);
     assert_eq!(tape.outputs, []);
     assert_eq!(tape.engine.market_time(), now);
+}
+
+#[test]
+fn the_starting_cash_of_a_new_venue_is_neither_profit_nor_a_way_out_of_a_drawdown() {
+    let mut tape = Tape::at_50_000(json!({}), &[]);
+    tape.bar(50_000.0, 50_000.0, 49_000.0, 49_000.0);
+    let before = tape.engine.account();
+    assert!(before.day_pnl.is_sign_negative() && before.drawdown_percent > Decimal::ZERO, "{before:?}");
+    let venues =
+        json!([{"name": "paper", "paper": {}}, {"name": "other", "paper": {"startingCash": 10_000}}]);
+    let changes = json!({"assets": [{"pair": "BTC-USD", "venue": "paper"}], "venues": venues});
+    tape.handle(EventKind::Configuration(config(&["BTC-USD"], changes)));
+    let after = tape.engine.account();
+    assert_eq!(after.equity, before.equity + Decimal::from(10_000));
+    assert_eq!((after.day_pnl, after.realized_pnl), (before.day_pnl, before.realized_pnl));
+    // The same loss below a peak that is twice as high.
+    let half = before.drawdown_percent / Decimal::TWO;
+    assert!((after.drawdown_percent - half).abs() <= Decimal::new(1, 4), "{after:?}");
 }
 
 #[test]

@@ -203,6 +203,18 @@ fn a_stop_out_cools_down_for_one_decision_bar() {
 }
 
 #[test]
+fn an_exit_of_the_panel_starts_no_cool_down() {
+    let orders = [("2020-05-01T16:00:00Z", Action::Close), ("2020-05-01T20:00:00Z", Action::OpenLong)];
+    let mut tape = Tape::at_50_000(json!({"risk": {"cooldown": "12h"}}), &orders);
+    for _ in 0..2 {
+        tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
+    }
+    assert_eq!(tape.trades()[0].exit_reason, ExitReason::Panel);
+    assert_eq!(tape.engine.last_decision().unwrap().rejection, None);
+    assert_eq!(tape.engine.open_orders()[0].role, Role::Entry);
+}
+
+#[test]
 fn an_entry_is_withdrawn_when_the_lease_or_the_permission_is_gone_before_its_fill() {
     let mut tape = Tape::at_50_000(json!({}), &[]);
     tape.lease(false);
