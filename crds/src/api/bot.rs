@@ -146,7 +146,7 @@ pub struct AgentSpec {
     pub image: Option<String>,
     /// Requests and limits of its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
+    pub resources: Option<ResourcesSpec>,
     /// Labels of the nodes that it may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<BTreeMap<String, String>>,
@@ -154,6 +154,26 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^(error|warn|info|debug|trace)$"), length(max = 5))]
     pub log_level: Option<String>,
+}
+
+/// Requests and limits of a container. Claims are left out: the pod makes none that one could name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourcesSpec {
+    /// What the node keeps free for it, such as {cpu: 10m, memory: 32Mi}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub requests: Option<BTreeMap<String, Quantity>>,
+    /// What it may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub limits: Option<BTreeMap<String, Quantity>>,
+}
+
+impl From<ResourcesSpec> for ResourceRequirements {
+    fn from(ResourcesSpec { requests, limits }: ResourcesSpec) -> Self {
+        Self { requests, limits, claims: None }
+    }
 }
 
 /// How a bot's agent runs, with no key left open but the image.
@@ -190,7 +210,7 @@ impl Deployment {
         let missing = |field: &str| ConfigError::new(field, "is missing; set it");
         Ok(Self {
             image,
-            resources: resources.ok_or_else(|| missing("agent.resources"))?,
+            resources: resources.ok_or_else(|| missing("agent.resources"))?.into(),
             node_selector: node_selector.unwrap_or_default(),
             log_level: log_level.ok_or_else(|| missing("agent.logLevel"))?,
             size: sqlite.and_then(|s| s.size).map(Quantity).ok_or_else(|| missing("storage.sqlite.size"))?,
@@ -238,5 +258,8 @@ mod tests {
         }
         walk(&crd);
         assert!(!text.contains("\"type\":\"number\""), "fractions are integer-or-string");
+        let resources = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/agent/properties/resources/properties";
+        let keys: Vec<_> = crd.pointer(resources).unwrap().as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["limits", "requests"], "a claim would name what no pod of ours has");
     }
 }

@@ -5,7 +5,7 @@ mod definition;
 mod manifest;
 mod status;
 
-pub use bot::{AgentSpec, Deployment, SqliteSpec, StorageSpec, TradingBot, TradingBotSpec};
+pub use bot::{AgentSpec, Deployment, ResourcesSpec, SqliteSpec, StorageSpec, TradingBot, TradingBotSpec};
 pub use definition::trading_bot_crd;
 pub use manifest::{Manifest, ManifestError, find_bot};
 pub use status::{

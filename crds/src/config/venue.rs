@@ -42,7 +42,7 @@ pub struct VenueSpec {
 layered! {
     /// A simulated venue: long only for crypto, fills from the feed's prices.
     Paper / PaperSpec {
-        /// Cash at the start.
+        /// Cash at the start. A change later moves no money: give a venue of another name to begin anew.
         starting_cash: Numeric,
         /// The account's currency; assets must be quoted in it.
         #[schemars(length(min = 3, max = 8), regex(pattern = "^[A-Z0-9]{2,8}$"))]
