@@ -1,6 +1,6 @@
 //! SPEC "Time, events, determinism": every rule on the way of a price, one test each.
 
-use engine::{Action, Cancellation, ExitReason, Order, OrderStatus, Output, Role, StopMoved};
+use engine::{Action, Bar, Cancellation, EventKind, ExitReason, Order, OrderStatus, Output, Role, StopMoved};
 use jiff::SignedDuration;
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -190,6 +190,21 @@ fn where_the_quotes_fell_silent_the_bars_close_is_the_next_price() {
 }
 
 #[test]
+fn a_quote_after_midnight_starts_the_day_before_its_price_counts() {
+    let mut tape = Tape::at_50_000(json!({}), &[]);
+    tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
+    tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
+    // The last bar of the day, and no timer at its end.
+    tape.now = time("2020-05-02T00:00:00Z");
+    let asset = "BTC-USD".parse().unwrap();
+    let bar = Bar { open: 50_000.0, high: 50_100.0, low: 49_900.0, close: 50_050.0, volume: 1.0 };
+    tape.handle(EventKind::Bar { asset, timeframe: crds::Timeframe::H4, bar });
+    tape.quote(100, 50_095.0, 50_105.0, 50_095.0, 50_105.0);
+    // 0.05 from 50,050 to the mid at 50,100.
+    assert_eq!(tape.engine.account().day_pnl, dec("2.5"));
+}
+
+#[test]
 fn a_stop_out_cools_down_for_one_decision_bar() {
     let again = [("2020-05-01T16:00:00Z", Action::OpenLong), ("2020-05-01T20:00:00Z", Action::OpenLong)];
     let mut tape = Tape::at_50_000(json!({}), &again);
@@ -224,7 +239,7 @@ fn an_entry_is_withdrawn_when_the_lease_or_the_permission_is_gone_before_its_fil
     let mut tape = Tape::at_50_000(json!({}), &[]);
     let mut config = tape.engine.config().clone();
     config.state = crds::config::State::Paused;
-    tape.handle(engine::EventKind::Configuration(config));
+    tape.handle(EventKind::Configuration(config));
     tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
     assert_eq!(tape.fills().len(), 0);
 }
@@ -262,7 +277,7 @@ fn exits_need_no_lease_and_work_while_paused() {
     tape.lease(false);
     let mut config = tape.engine.config().clone();
     config.state = crds::config::State::Paused;
-    tape.handle(engine::EventKind::Configuration(config));
+    tape.handle(EventKind::Configuration(config));
     tape.bar(50_000.0, 50_100.0, 49_900.0, 50_000.0);
     assert_eq!(tape.trades()[0].exit_reason, ExitReason::Panel);
 }
