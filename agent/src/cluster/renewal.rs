@@ -94,8 +94,14 @@ impl Renewal {
     /// Wants the Lease until told to stop, then lets it go.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut last_problem = String::new();
-        loop {
-            let pause = match self.attempt().await {
+        let cut = loop {
+            // A shutdown does not wait for an API server that does not answer.
+            let attempt = tokio::select! {
+                biased;
+                () = stop.cancelled() => break true,
+                attempt = self.attempt() => attempt,
+            };
+            let pause = match attempt {
                 Ok(pause) => {
                     last_problem.clear();
                     pause
@@ -117,12 +123,12 @@ impl Renewal {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.holding.closed() => break,
+                () = stop.cancelled() => break false,
+                () = self.holding.closed() => break false,
                 () = pause_unless_stalled(pause) => {}
             }
-        }
-        self.release().await;
+        };
+        self.release(cut).await;
     }
 
     /// One look, and one write if it is to be taken or renewed. Says how long to wait for the next.
@@ -163,9 +169,10 @@ impl Renewal {
         }
     }
 
-    async fn release(mut self) {
+    /// Lets go of the Lease when it is held, or may be because an attempt to take it was `cut` short.
+    async fn release(mut self, cut: bool) {
         let held = matches!(self.holding.send_replace(Holding::Waiting), Holding::Held { .. });
-        if !held {
+        if !held && !cut {
             return;
         }
         match tokio::time::timeout(RELEASE_TIMEOUT, self.write_nobody()).await {
@@ -323,7 +330,7 @@ mod tests {
         assert!(holding.borrow().is_current(BootTime::now()));
         renewal.attempt().await.unwrap();
         assert_eq!(objects.lock().unwrap().writes, 2, "no look was needed in between");
-        renewal.release().await;
+        renewal.release(false).await;
         assert!(holder(&objects).is_null());
     }
 
@@ -336,8 +343,24 @@ mod tests {
         assert!(matches!(renewal.attempt().await, Err(AttemptError::Conflict)));
         renewal.attempt().await.unwrap();
         assert_eq!(*holding.borrow(), Holding::Lost { holder: "other".into() });
-        renewal.release().await;
+        renewal.release(false).await;
         assert_eq!(holder(&objects), "other");
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_does_not_wait_for_an_api_server_that_does_not_answer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let client = kube::Client::try_from(kube::Config::new(url)).unwrap();
+        let api = Api::namespaced(client, "default");
+        let metrics = Metrics::new("default", "majors");
+        let (renewal, _holding) = Renewal::new(api, &fake::environment(), metrics);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(renewal.run(stop.clone()));
+        let _connection = listener.accept().await.unwrap();
+        stop.cancel();
+        let limit = RELEASE_TIMEOUT + Duration::from_millis(500);
+        tokio::time::timeout(limit, running).await.expect("it waits for the answer").unwrap();
     }
 
     #[tokio::test]

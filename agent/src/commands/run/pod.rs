@@ -82,7 +82,12 @@ async fn trade(
         Err(error) => return Err(error.into()),
     };
     let config = rendering.as_ref().map(|rendering| &rendering.config);
-    let (journal, recovered) = Journal::open(folder, bot, config).await?;
+    let (journal, recovered) = tokio::select! {
+        biased;
+        // A long journal takes its time, a shutdown has none; what was read is read again.
+        () = stop.cancelled() => return Ok(Ended::Stopped),
+        opened = Journal::open(folder, bot, config) => opened?,
+    };
     info!(events = journal.last_seq(), replayed = recovered.replayed, "recovered");
     let resume = recovered.resume;
     let wanted = match rendering {
