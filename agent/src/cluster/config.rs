@@ -54,7 +54,8 @@ impl From<Rendering> for Configure {
     }
 }
 
-/// The newer of mount and API at the start. One of them is enough.
+/// The newer of mount and API at the start; of equal generations the API's, which a mount follows late.
+/// One of them is enough.
 ///
 /// # Errors
 /// When neither gives a configuration that this agent understands.
@@ -76,7 +77,7 @@ fn newer(
     other: Result<Rendering, ConfigSourceError>,
 ) -> Result<Rendering, ConfigSourceError> {
     match (one, other) {
-        (Ok(one), Ok(other)) => Ok(if other.generation > one.generation { other } else { one }),
+        (Ok(one), Ok(other)) => Ok(if other.generation >= one.generation { other } else { one }),
         (Ok(one), Err(_)) => Ok(one),
         (Err(_), Ok(other)) => Ok(other),
         (Err(error), Err(_)) => Err(error),
@@ -156,6 +157,10 @@ mod tests {
         assert_eq!(generation(Ok(rendering(4)), none()), 4);
         assert_eq!(generation(none(), Ok(rendering(3))), 3);
         assert!(newer(none(), none()).is_err());
+        let mut rendered_anew = rendering(4);
+        rendered_anew.config.risk.confidence_floor = 90;
+        let chosen = newer(Ok(rendering(4)), Ok(rendered_anew.clone())).unwrap();
+        assert_eq!(chosen, rendered_anew, "a mount follows the API late");
     }
 
     #[test]
