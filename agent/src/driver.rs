@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crds::config::BotConfig;
+use crds::config::{BotConfig, State};
 use engine::{BotId, Engine, Event, EventKind, Output};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -36,7 +36,10 @@ pub enum DriverError {
     #[error(transparent)]
     Feed(#[from] CsvError),
     /// The engine refuses the configuration.
-    #[error("the configuration cannot replace the one that the journal was written with: {0}")]
+    #[error(
+        "the configuration cannot replace the one that the journal was written with: {0}; \
+         undo the change, or name another folder with --journal to start anew"
+    )]
     Configuration(String),
     /// Another process holds the lease.
     #[error("LeaseLost: the Lease belongs to {holder} now; this process stops so that one agent trades")]
@@ -118,6 +121,8 @@ pub struct Driver {
     ports: Ports,
     pending: Vec<Entry>,
     lease_told: bool,
+    /// Positions and orders that were open when a configuration was refused on their account.
+    refused_with: Option<usize>,
 }
 
 impl Driver {
@@ -142,8 +147,11 @@ impl Driver {
             lease_held: false,
             closed_trades,
             fills,
+            refused_config: None,
         };
-        let mut driver = Self { engine, journal, around, ports, pending: Vec::new(), lease_told: false };
+        let pending = Vec::new();
+        let mut driver =
+            Self { engine, journal, around, ports, pending, lease_told: false, refused_with: None };
         driver.configure(wanted)?;
         // Even when nothing changed the projection is of this process from here on.
         driver.commit().await?;
@@ -211,6 +219,10 @@ impl Driver {
                         self.commit().await?;
                         if finished && self.ports.exit_at_end {
                             return Ok(Ended::EndOfData);
+                        }
+                        if self.refused_with.is_some_and(|before| self.open() < before) {
+                            info!("a position is closed; the refused configuration is tried again");
+                            return Ok(Ended::Restart);
                         }
                     }
                     None => feeding = false,
@@ -287,7 +299,7 @@ impl Driver {
     }
 
     fn needs_restart(&self, wanted: &Configure) -> Result<bool, DriverError> {
-        let newer = wanted.generation.is_none_or(|new| self.around.generation.is_none_or(|old| new > old));
+        let newer = wanted.generation.is_none_or(|new| self.around.generation.is_none_or(|old| new >= old));
         Ok(newer && wanted.config.restart_hash()? != self.engine.config().restart_hash()?)
     }
 
@@ -298,24 +310,52 @@ impl Driver {
         {
             return Ok(());
         }
-        self.around.generation = generation.or(self.around.generation);
         let hash = config.hash()?;
-        if hash == self.around.config_hash {
-            return Ok(());
+        if hash != self.around.config_hash
+            && let Err(message) = self.hand_over(config)
+        {
+            return match generation {
+                Some(_) => self.exits_only(message),
+                // Whoever started it here reads the message.
+                None => Err(DriverError::Configuration(message)),
+            };
         }
-        self.handle(Event { at: Timestamp::now(), kind: EventKind::Configuration(config) });
-        let refused = self.pending.last().and_then(|entry| {
-            entry.outputs.iter().find_map(|output| match output {
-                Output::Refused(refused) => Some(refused.message.clone()),
-                _ => None,
-            })
-        });
-        if let Some(message) = refused {
-            return Err(DriverError::Configuration(message));
+        self.around.generation = generation.or(self.around.generation);
+        (self.refused_with, self.around.refused_config) = (None, None);
+        if hash != self.around.config_hash {
+            info!(config_hash = hash, generation = self.around.generation, "a new configuration is in force");
+            self.around.config_hash = hash;
         }
-        info!(config_hash = hash, generation = self.around.generation, "a new configuration is in force");
-        self.around.config_hash = hash;
         Ok(())
+    }
+
+    /// Gives the engine a configuration, or says why it refuses it.
+    fn hand_over(&mut self, config: BotConfig) -> Result<(), String> {
+        self.handle(Event { at: Timestamp::now(), kind: EventKind::Configuration(config) });
+        let outputs = self.pending.last().map(|entry| entry.outputs.as_slice()).unwrap_or_default();
+        let refused = outputs.iter().find_map(|output| match output {
+            Output::Refused(refused) => Some(refused.message.clone()),
+            _ => None,
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// What is open stays protected by the configuration before the refused one, and nothing opens on
+    /// limits that are no longer wanted.
+    fn exits_only(&mut self, message: String) -> Result<(), DriverError> {
+        error!(reason = message, "the new configuration is refused: exits only, under the one before it");
+        let before = BotConfig { state: State::Paused, ..self.engine.config().clone() };
+        if before != *self.engine.config() {
+            self.around.config_hash = before.hash()?;
+            self.hand_over(before).map_err(DriverError::Configuration)?;
+        }
+        self.around.refused_config = Some(message);
+        self.refused_with = Some(self.open());
+        Ok(())
+    }
+
+    fn open(&self) -> usize {
+        self.engine.positions().len() + self.engine.open_orders().len()
     }
 
     /// Makes everything pending durable, then lets the outside know.
@@ -348,7 +388,7 @@ mod tests {
     use super::*;
     use crate::cluster::lease::Window;
     use crate::feed::replay;
-    use crate::fixtures::{config, handled, identity, steps};
+    use crate::fixtures::{config, handled, identity, steps, view};
     use crate::gate::Holding;
     use crate::journal::Reader;
     use std::path::Path;
@@ -455,6 +495,59 @@ mod tests {
         let (_feed, deliveries) = mpsc::channel(1);
         let error = driver.run(deliveries, none, stop).await.unwrap_err().to_string();
         assert!(error.contains("LeaseLost") && error.contains("other"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_configuration_leaves_exits_only_until_what_is_held_is_closed() {
+        let spec = serde_json::json!({
+            "assets": [{"pair": "ETH-USD"}],
+            "feeds": [{"name": "bars", "replay": {"data": [
+                {"pair": "ETH-USD", "timeframe": "1h", "configMaps": [{"name": "eth", "key": "h1.csv"}]}
+            ]}}]
+        });
+        let other = crds::config::resolve(&spec).unwrap().bot;
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, mut recovered) =
+            Journal::open(folder.path(), &identity(), Some(&config())).await.unwrap();
+        let lease = Event { at: Timestamp::UNIX_EPOCH, kind: EventKind::Lease { held: true } };
+        let mut entries = vec![handled(&mut recovered.engine, lease)];
+        let mut bars = steps();
+        while recovered.engine.positions().is_empty() {
+            for event in bars.next_step().unwrap().expect("the bars make a trade").events {
+                entries.push(handled(&mut recovered.engine, event));
+            }
+        }
+        journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+        recovered.resume = recovered.engine.market_time();
+        let (sender, receiver) = watch::channel(None);
+        let ports = || Ports {
+            view: sender.clone(),
+            metrics: Metrics::new("default", "majors"),
+            heartbeat: Heartbeat::default(),
+            gate: Gate::Local,
+            exit_at_end: true,
+            wait_for_data: false,
+        };
+        let resume = recovered.resume;
+        let driver = Driver::new(identity(), journal, recovered, wanted(other.clone(), Some(2)), ports())
+            .await
+            .unwrap();
+        let shown = receiver.borrow().clone().unwrap();
+        assert_eq!((shown.state.as_str(), shown.loop_health.as_str()), ("Paused", "Degraded"));
+        assert!(shown.refused_config.clone().unwrap().contains("BTC-USD"), "{shown:?}");
+        assert_eq!((shown.generation, shown.positions.len()), (None, 1));
+        assert_ne!(shown.config_hash, other.hash().unwrap());
+        let feed = replay::start(plan(0.0), Some(steps()), resume);
+        let (_sender, none, stop) = idle();
+        assert_eq!(driver.run(feed, none, stop).await.unwrap(), Ended::Restart);
+        let shown = receiver.borrow().clone().unwrap();
+        assert_eq!((shown.positions.len(), shown.closed_trades), (0, 1), "the stop was watched");
+        let (journal, recovered) = Journal::open(folder.path(), &identity(), None).await.unwrap();
+        let driver = Driver::new(identity(), journal, recovered, wanted(other.clone(), Some(2)), ports())
+            .await
+            .unwrap();
+        assert_eq!(driver.config(), &other);
+        assert_eq!(receiver.borrow().clone().unwrap().refused_config, None);
     }
 
     #[tokio::test]

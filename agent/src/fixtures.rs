@@ -43,6 +43,7 @@ pub fn surroundings() -> Surroundings {
         lease_held: true,
         closed_trades: 0,
         fills: 0,
+        refused_config: None,
     }
 }
 

@@ -52,6 +52,8 @@ pub struct View {
     pub fills: u64,
     /// The newest decision.
     pub last_decision: Option<DecisionView>,
+    /// Why the newest configuration is not in force; nothing opens until it is.
+    pub refused_config: Option<String>,
 }
 
 /// How prices arrive.
@@ -160,11 +162,14 @@ pub struct Surroundings {
     pub closed_trades: u64,
     /// Fills since the bot was made.
     pub fills: u64,
+    /// Why the newest configuration is not in force.
+    pub refused_config: Option<String>,
 }
 
 impl View {
     /// The bot after the event numbered `events`.
     pub fn of(engine: &Engine, around: &Surroundings, events: i64) -> Self {
+        let healthy = around.feed.is_healthy() && around.refused_config.is_none();
         Self {
             bot: around.bot.clone(),
             version: crate::journal::VERSION.to_owned(),
@@ -174,7 +179,7 @@ impl View {
             started_at: around.started_at,
             events,
             market_time: engine.market_time(),
-            loop_health: if around.feed.is_healthy() { LoopHealth::Running } else { LoopHealth::Degraded },
+            loop_health: if healthy { LoopHealth::Running } else { LoopHealth::Degraded },
             loop_state: engine.loop_state().as_str().to_owned(),
             last_cycle_at: engine.last_cycle_at(),
             lease_held: around.lease_held,
@@ -186,6 +191,7 @@ impl View {
             closed_trades: around.closed_trades,
             fills: around.fills,
             last_decision: engine.last_decision().map(DecisionView::from),
+            refused_config: around.refused_config.clone(),
         }
     }
 }

@@ -172,6 +172,7 @@ mod tests {
             closed_trades: 0,
             fills: 0,
             last_decision: None,
+            refused_config: None,
         }
     }
 

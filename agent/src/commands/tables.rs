@@ -63,6 +63,10 @@ pub fn status(view: &View) -> String {
             )
         },
     );
+    let mut config: String = view.config_hash.chars().take(12).collect();
+    if let Some(reason) = &view.refused_config {
+        config.push_str(&format!("; a newer one is refused: {reason}"));
+    }
     let mut facts = Table::new();
     facts.load_preset(presets::NOTHING);
     for (name, value) in [
@@ -79,7 +83,7 @@ pub fn status(view: &View) -> String {
         ("drawdown", format!("{} %", money(account.drawdown_percent))),
         ("trades", format!("{} closed, {} entries today", view.closed_trades, view.entries_today)),
         ("last decision", decision),
-        ("config", view.config_hash.chars().take(12).collect()),
+        ("config", config),
         ("agent", view.version.clone()),
     ] {
         facts.add_row([name.to_owned(), value]);
