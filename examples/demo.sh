@@ -125,6 +125,7 @@ apply_bot() {
   # A running bot keeps the agent's image that it was made with. Here the newest is wanted.
   kubectl annotate deployment $BOT trading.three-rivers-tech.com/agent-image- >/dev/null 2>&1 || true
   step "waiting until the bot is Ready"
+  kubectl wait --for=jsonpath='{.status.agent.image}'="${PREFIX}tradingbot-agent:$TAG" --timeout=120s tradingbot/$BOT >/dev/null
   kubectl wait --for=condition=Ready --timeout=120s tradingbot/$BOT >/dev/null
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::StreamExt;
@@ -24,6 +25,12 @@ use crate::controller::{Backoff, BotRef, Context, Guarded, Shares, reconcile, wa
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
 use crate::watch::{Children, ConfigMaps, Leases, Secrets, Triggers, Written};
+
+/// A shutdown does not wait longer for connections that are still open.
+const HTTP_GRACE: Duration = Duration::from_millis(500);
+
+/// Nor for writes that the API server does not answer.
+const WRITE_GRACE: Duration = Duration::from_secs(5);
 
 /// What `run` is told.
 #[derive(Clone, Debug)]
@@ -78,11 +85,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         // What is not listed yet would look absent.
         listed = listed(&context) => {
             listed?;
-            control(context, bots, writer, triggered, options.concurrency, ready, stop.clone()).await;
+            let control = control(context, bots, writer, triggered, options.concurrency, ready, stop.clone());
+            tokio::select! {
+                () = control => {}
+                () = async { stop.cancelled().await; tokio::time::sleep(WRITE_GRACE).await } => {
+                    warn!("a write was not answered in time; the next start finishes it");
+                }
+            }
         }
     }
     stop.cancel();
-    served.await.context("the server ended")?.context("the server failed")?;
+    // Whoever keeps a connection open, or a request unfinished, is not waited for.
+    if let Ok(served) = tokio::time::timeout(HTTP_GRACE, served).await {
+        served.context("the server ended")?.context("the server failed")?;
+    }
     info!("stopped");
     Ok(())
 }

@@ -56,6 +56,9 @@ pub struct Context {
     pub metrics: Metrics,
 }
 
+/// A reconcile takes no longer.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// A reconcile that is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -65,6 +68,9 @@ pub enum Failure {
     /// The status could not be written.
     #[error("writing the status failed: {}; it is tried again", apply::words(.0))]
     Status(#[source] Box<kube::Error>),
+    /// The API server did not answer.
+    #[error("the API server did not answer within {} s; it is tried again", LONGEST.as_secs())]
+    Timeout,
     /// The API server left out name, namespace or UID.
     #[error("the object has no {0}")]
     Nameless(&'static str),
@@ -78,6 +84,7 @@ impl Failure {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Apply(error) => error.reason(),
+            Self::Timeout => Reason::ApplyFailed,
             Self::Status(_) => Reason::StatusFailed,
             Self::Nameless(_) | Self::Rendering(_) => Reason::InvalidSpec,
         }
@@ -95,7 +102,12 @@ pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
         // Garbage collection takes the children; nothing new is made for a bot that goes.
         return Ok(Action::await_change());
     }
-    let result = stages(&bot, &owner, &context).await;
+    // A call that is never answered must not keep a place from the other bots; what was written is found
+    // the next time.
+    let result = match tokio::time::timeout(LONGEST, stages(&bot, &owner, &context)).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Timeout),
+    };
     match &result {
         Ok(_) => {
             context.backoff.reset(&owner.uid);

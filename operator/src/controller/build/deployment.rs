@@ -103,7 +103,7 @@ fn pod(bot: &Validated) -> PodSpec {
                 capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
                 ..SecurityContext::default()
             }),
-            // A long journal is replayed before the agent answers: two minutes until it must.
+            // The agent answers before it reads its journal; two minutes for a node that is busy.
             startup_probe: Some(probe("/livez", 1, 120)),
             readiness_probe: Some(probe("/readyz", 1, 3)),
             liveness_probe: Some(probe("/livez", 2, 15)),

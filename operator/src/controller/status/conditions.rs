@@ -55,19 +55,18 @@ impl Verdict {
 pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) -> TradingBotStatus {
     let Observed { owner, generation, outcome, rollout, connection, agent_hash } = *observed;
     let connected = connected(connection);
+    let kept = match (outcome, &previous.config_hash) {
+        (Outcome::Refused(..), Some(_)) => "; the agent keeps its last good configuration",
+        _ => "",
+    };
     let ready = match outcome {
         Outcome::Refused(reason, message) | Outcome::Failed(_, reason, message) => {
-            Verdict::new(false, reason, message)
+            Verdict::new(false, reason, format!("{message}{kept}"))
         }
         Outcome::Applied(bot) => ready(owner, bot, rollout, &connected, agent_hash),
     };
     let valid = match outcome {
         Outcome::Refused(Reason::InvalidSpec, message) => {
-            let kept = if previous.config_hash.is_some() {
-                "; the agent keeps its last good configuration"
-            } else {
-                ""
-            };
             Verdict::new(false, Reason::InvalidSpec, format!("{message}{kept}"))
         }
         _ => Verdict::new(true, Reason::Valid, "the spec makes a configuration"),
@@ -153,7 +152,10 @@ fn ready(
         return Verdict::new(
             false,
             Reason::ConfigPending,
-            format!("the agent runs {runs} and is about to take over {}", short(wanted)),
+            format!(
+                "the agent runs {runs} and is to take over {}; if it stays so, its log says why",
+                short(wanted)
+            ),
         );
     }
     let paused = match bot.rendering.config.state {
@@ -266,11 +268,12 @@ mod tests {
             ]
         );
         assert_eq!((&share.config_hash, &share.summary), (&ready.config_hash, &ready.summary));
-        assert!(
-            share.conditions[2].message.contains("keeps its last good"),
-            "{}",
-            share.conditions[2].message
-        );
+        for condition in &share.conditions[..3] {
+            assert!(condition.message.contains("keeps its last good"), "{}", condition.message);
+        }
+        let missing = Outcome::Refused(Reason::MissingConfigMap, "there is no btc-h1");
+        let share = computed(missing, &Rollout::Available, Connection::Live, Some(&hash), &ready, 2);
+        assert!(share.conditions[0].message.contains("keeps its last good"), "limits may be in the edit too");
     }
 
     #[test]
