@@ -31,7 +31,7 @@ fail() {
 
 kubectl() { "$KUBECTL" "$@"; }
 
-# Programs of our own for our own cluster; a person's own programs for theirs.
+# Programs of our own for our own cluster; for another one a person's own, where they have them.
 use_programs() {
   case $CLUSTER in
     lab)
@@ -39,11 +39,8 @@ use_programs() {
       HELM=$("$LAB" tool helm)
       ;;
     kind | current)
-      for program in kubectl helm; do
-        command -v $program >/dev/null || fail "CLUSTER=$CLUSTER needs $program on the PATH"
-      done
-      KUBECTL=$(command -v kubectl)
-      HELM=$(command -v helm)
+      KUBECTL=$(type -P kubectl || "$LAB" tool kubectl)
+      HELM=$(type -P helm || "$LAB" tool helm)
       ;;
     *) fail "CLUSTER=$CLUSTER is unknown; use lab, kind or current" ;;
   esac
