@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+export TRADINGBOT_CACHE=${TRADINGBOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tradingbot}
 CLUSTER=${CLUSTER:-lab}
 NAME=demo
 NAMESPACE=tradingbot-system
