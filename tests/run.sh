@@ -8,9 +8,9 @@ export TRADINGBOT_BINARIES=$(realpath "${1:-target}/release")
 node=${NODE:-yes}
 [ "$(id -u)" = 0 ] || [ "$node" = no ] || node=impossible
 case $node in
-  # The lab's own node tests are ignored unless asked for.
+  # What needs a node is ignored unless asked for.
   yes) cargo test --quiet -p lab -p tests -- --include-ignored ;;
-  *) NODE=no cargo test --quiet -p lab -p tests ;;
+  *) cargo test --quiet -p lab -p tests ;;
 esac
 case $node in
   no) echo "the node tests did not run: NODE=no was given" ;;

@@ -7,11 +7,10 @@ use tests::cluster::{Cluster, OPERATOR_NAMESPACE};
 use tests::local::{Local, sample_bars};
 use tests::{repository, wait};
 
-/// One cluster for all tests of this file; each works in a namespace of its own. `None` with NODE=no.
-fn cluster() -> Option<&'static Cluster> {
-    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
-    let wanted = std::env::var("NODE").is_ok_and(|node| node == "no");
-    CLUSTER.get_or_init(|| (!wanted).then(Cluster::with_operator)).as_ref()
+/// One cluster for all tests of this file; each works in a namespace of its own.
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::with_operator)
 }
 
 /// The example at another speed: the bars of ten months pass in seconds.
@@ -72,8 +71,9 @@ fn ledger(trades: Value, status: &Value) -> Value {
 }
 
 #[test]
+#[ignore = "needs a node, and with it root"]
 fn a_bot_that_is_applied_becomes_ready_trades_and_tells_its_story() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let namespace = &cluster.namespace("story");
     apply(cluster, namespace, &example_at("864000"));
     cluster.run(&[
@@ -116,8 +116,9 @@ fn a_bot_that_is_applied_becomes_ready_trades_and_tells_its_story() {
 }
 
 #[test]
+#[ignore = "needs a node, and with it root"]
 fn a_changed_limit_reaches_the_running_agent_without_a_restart() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let namespace = &cluster.namespace("limits");
     apply(cluster, namespace, &example_at("86400"));
     let before = cluster.await_condition(namespace, "paper-btc", "Ready", "True");
@@ -139,8 +140,9 @@ fn a_changed_limit_reaches_the_running_agent_without_a_restart() {
 }
 
 #[test]
+#[ignore = "needs a node, and with it root"]
 fn a_bot_whose_pod_is_deleted_ends_with_the_ledger_of_an_undisturbed_local_run() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     // The same bot by name and namespace: ids of orders and trades are made from both.
     let local = Local::new(&in_namespace(&example_at("864000"), "recovery"));
     let output = local.run_to_end(&sample_bars(), &["--speed", "0"]);
@@ -169,8 +171,9 @@ fn a_bot_whose_pod_is_deleted_ends_with_the_ledger_of_an_undisturbed_local_run()
 }
 
 #[test]
+#[ignore = "needs a node, and with it root"]
 fn a_deleted_bot_leaves_nothing() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let namespace = &cluster.namespace("deletion");
     apply(cluster, namespace, &example_at("86400"));
     cluster.await_condition(namespace, "paper-btc", "Ready", "True");
@@ -202,8 +205,9 @@ fn a_deleted_bot_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs a node, and with it root"]
 fn the_second_example_trades_two_assets_as_it_stands() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let namespace = &cluster.namespace("majors");
     apply(
         cluster,
@@ -222,8 +226,9 @@ fn the_second_example_trades_two_assets_as_it_stands() {
 }
 
 #[test]
+#[ignore = "needs a node, and with it root"]
 fn no_key_is_in_any_log_event_or_status() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let namespace = &cluster.namespace("secrets");
     apply(
         cluster,
