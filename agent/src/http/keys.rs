@@ -70,6 +70,11 @@ impl Keys {
         Self { folder: folder.to_owned(), state: Mutex::new((loaded, Instant::now())) }
     }
 
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether nobody can be let in.
     pub fn is_empty(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0.0.is_empty()

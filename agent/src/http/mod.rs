@@ -32,6 +32,12 @@ pub enum HttpError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Keys are asked for and there are none.
+    #[error("{folder} holds no API key; write one into its file `read` or `trade`, or leave --keys out")]
+    NoKeys {
+        /// The folder.
+        folder: String,
+    },
     /// Others could reach it and nobody would have to show a key.
     #[error(
         "{address} can be reached by others, and there are no API keys; \
@@ -73,9 +79,12 @@ pub struct Shared {
 /// When the address is taken, or open to others without keys.
 pub async fn bind_local(address: SocketAddr, keys: Option<Keys>) -> Result<(TcpListener, Access), HttpError> {
     let access = match keys {
-        Some(keys) if !keys.is_empty() => Access::Keys(Arc::new(keys)),
+        Some(keys) if keys.is_empty() => {
+            return Err(HttpError::NoKeys { folder: keys.folder().display().to_string() });
+        }
+        Some(keys) => Access::Keys(Arc::new(keys)),
         None if address.ip().is_loopback() => Access::Open,
-        _ => return Err(HttpError::Unprotected { address }),
+        None => return Err(HttpError::Unprotected { address }),
     };
     Ok((bind(address).await?, access))
 }
@@ -204,7 +213,11 @@ mod tests {
         let message = bind_local(everywhere, None).await.unwrap_err().to_string();
         assert!(message.contains("--keys FOLDER"), "{message}");
         let folder = tempfile::tempdir().unwrap();
-        assert!(bind_local(everywhere, Some(Keys::open(folder.path()))).await.is_err(), "an empty folder");
+        for address in [everywhere, "127.0.0.1:0".parse().unwrap()] {
+            let keys = Keys::open(folder.path());
+            let message = bind_local(address, Some(keys)).await.unwrap_err().to_string();
+            assert!(message.contains("holds no API key") && !message.contains("others"), "{message}");
+        }
         let taken = server.url.strip_prefix("http://").unwrap().parse().unwrap();
         let message = bind(taken).await.unwrap_err().to_string();
         assert!(message.contains("--listen"), "{message}");

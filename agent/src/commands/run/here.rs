@@ -38,7 +38,7 @@ async fn trade(arguments: Here, local: Local, stop: CancellationToken) -> Result
     let steps = Steps::open(plan.sources.clone(), plan.on_end).input()?;
     let keys = arguments.keys.as_deref().map(Keys::open);
     let (listener, access) = http::bind_local(arguments.address(), keys).await.map_err(|error| {
-        let input = matches!(error, http::HttpError::Unprotected { .. });
+        let input = matches!(error, http::HttpError::Unprotected { .. } | http::HttpError::NoKeys { .. });
         if input { Failure::Input(error.into()) } else { Failure::Fatal(error.into()) }
     })?;
     let folder = arguments.journal.clone().unwrap_or_else(|| default_journal(&identity.name));
