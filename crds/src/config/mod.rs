@@ -30,7 +30,7 @@ pub use venue::{CostPreset, Costs, CostsSpec, Paper, PaperSpec, Venue, VenueKind
 
 use layered::{layered, leaves};
 
-use crate::Duration;
+use crate::{Duration, Timeframe};
 
 /// Everything that decides how a bot trades, with no key left open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +106,13 @@ impl ModelPreset {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rules => "rules",
+        }
+    }
+
+    /// The timeframe on which these seats decide; bars must be fine enough to build it.
+    pub const fn decision_timeframe(self) -> Timeframe {
+        match self {
+            Self::Rules => Timeframe::H4,
         }
     }
 }

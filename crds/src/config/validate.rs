@@ -12,9 +12,6 @@ use super::{
 use crate::asset::AssetClass;
 use crate::{Numeric, Timeframe};
 
-/// The timeframe on which the rules panel decides; bars must be fine enough to build it.
-pub(crate) const DECISION_TIMEFRAME: Timeframe = Timeframe::H4;
-
 /// A problem with one field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("spec.{field}: {message}")]
@@ -105,7 +102,8 @@ pub(super) fn validate(config: &BotConfig) -> Result<(), ConfigErrors> {
     }
     for feed in feeds {
         let FeedSource::Replay(replay) = &feed.source;
-        check_replay(&format!("feeds[{}].replay", feed.name), replay, &mut found);
+        let decision = models.preset.decision_timeframe();
+        check_replay(&format!("feeds[{}].replay", feed.name), replay, decision, &mut found);
     }
     for venue in venues {
         let VenueKind::Paper(paper) = &venue.kind;
@@ -183,16 +181,19 @@ fn check_asset(config: &BotConfig, asset: &AssetConfig, found: &mut Found) {
     }
 }
 
-fn check_replay(path: &str, replay: &Replay, found: &mut Found) {
+fn check_replay(path: &str, replay: &Replay, decision: Timeframe, found: &mut Found) {
     let Replay { speed, warmup: _, on_end: _, data } = replay;
     found.range(&format!("{path}.speed"), *speed, 0, true, 1_000_000_000);
     let pairs: Vec<String> = data.iter().map(|data| data.pair.to_string()).collect();
     found.unique(&format!("{path}.data"), pairs.iter().map(String::as_str));
     for data in data {
-        if data.timeframe > DECISION_TIMEFRAME {
+        if data.timeframe > decision {
             found.push(
                 format!("{path}.data[{}].timeframe", data.pair),
-                format!("{} bars cannot make the {DECISION_TIMEFRAME} bars that the panel decides on; use finer ones", data.timeframe),
+                format!(
+                    "{} bars cannot make the {decision} bars that the panel decides on; use finer ones",
+                    data.timeframe
+                ),
             );
         }
         if data.config_maps.is_empty() {

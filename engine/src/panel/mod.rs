@@ -5,6 +5,7 @@ mod legal;
 mod rules;
 
 use crds::Timeframe;
+use crds::config::ModelPreset;
 use serde::{Deserialize, Serialize};
 
 use crate::output::Side;
@@ -14,7 +15,7 @@ pub use legal::legal_actions;
 pub use rules::RulesPanel;
 
 /// The bars at whose closes the panel is asked; also the timeframe of the ATR in plans.
-pub const DECISION_TIMEFRAME: Timeframe = Timeframe::H4;
+pub const DECISION_TIMEFRAME: Timeframe = ModelPreset::Rules.decision_timeframe();
 
 /// Decides what to do with an asset, from a brief alone.
 pub trait Panel {
