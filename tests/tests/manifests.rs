@@ -88,6 +88,14 @@ fn bad_manifests_are_answered_with_field_value_and_remedy() {
     let two = json!([{"pair": "BTC-USD"}, {"pair": "BTC-USD"}]);
     contains_all(&refused(changed("r", |m| m["spec"]["assets"] = two)), &["Duplicate", "BTC-USD"]);
 
+    // Storage is for life, and may only grow.
+    let stored = |size: &str| changed("stored", |m| m["spec"]["storage"] = json!({"sqlite": {"size": size}}));
+    cluster.apply(&stored("1Gi").to_string());
+    cluster.apply(&stored("2Gi").to_string());
+    contains_all(&refused(stored("1Gi")), &["spec.storage.sqlite", "may only grow"]);
+    contains_all(&refused(stored("much")), &["spec.storage.sqlite.size", "much"]);
+    contains_all(&refused(good("stored")), &["storage is immutable"]);
+
     // What it cannot, the operator says in the conditions.
     for (name, change, parts) in [
         ("forex", ("/assets/0/pair", json!("EUR-USD")), &["spec.assets[EUR-USD].pair", "crypto"][..]),
