@@ -1,10 +1,12 @@
 //! The one task that owns engine and journal. Everyone else hears of what is durable, and only then.
 
+mod configuration;
+mod heartbeat;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crds::config::{BotConfig, State};
+use crds::config::BotConfig;
 use engine::{BotId, Engine, Event, EventKind, Output};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -12,7 +14,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::clock::BootTime;
 use crate::feed::csv::CsvError;
 use crate::feed::replay::Delivery;
 use crate::feed::{FeedHealth, Step};
@@ -21,6 +22,9 @@ use crate::journal::{Entry, Journal, JournalError, Recovered};
 use crate::metrics::Metrics;
 use crate::narrate::narrate;
 use crate::view::{Surroundings, View};
+
+pub use configuration::Configure;
+pub use heartbeat::Heartbeat;
 
 /// Events of one commit at most, and the longest that they may take: others run in between.
 const BATCH_EVENTS: usize = 1_024;
@@ -61,38 +65,6 @@ pub enum Ended {
     EndOfData,
     /// The new configuration needs a new process.
     Restart,
-}
-
-/// A configuration for the bot from now on.
-#[derive(Clone, Debug)]
-pub struct Configure {
-    /// The configuration.
-    pub config: BotConfig,
-    /// Of two, the higher is newer; local ones have none and always count.
-    pub generation: Option<i64>,
-}
-
-/// When the loop last went round, in milliseconds of the boot clock.
-#[derive(Clone, Debug, Default)]
-pub struct Heartbeat(Arc<AtomicU64>);
-
-impl Heartbeat {
-    fn beat(&self) {
-        self.0.store(Self::now(), Ordering::Relaxed);
-    }
-
-    fn now() -> u64 {
-        let elapsed = BootTime::now().since(BootTime::from_start(Duration::ZERO));
-        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// How long ago; `None` before the first.
-    pub fn age(&self) -> Option<Duration> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            last => Some(Duration::from_millis(Self::now().saturating_sub(last))),
-        }
-    }
 }
 
 /// What the task needs beside its journal.
@@ -298,62 +270,6 @@ impl Driver {
         self.pending.push(Entry { event, outputs });
     }
 
-    fn needs_restart(&self, wanted: &Configure) -> Result<bool, DriverError> {
-        let newer = wanted.generation.is_none_or(|new| self.around.generation.is_none_or(|old| new >= old));
-        Ok(newer && wanted.config.restart_hash()? != self.engine.config().restart_hash()?)
-    }
-
-    fn configure(&mut self, wanted: Configure) -> Result<(), DriverError> {
-        let Configure { config, generation } = wanted;
-        if let (Some(new), Some(old)) = (generation, self.around.generation)
-            && new < old
-        {
-            return Ok(());
-        }
-        let hash = config.hash()?;
-        if hash != self.around.config_hash
-            && let Err(message) = self.hand_over(config)
-        {
-            return match generation {
-                Some(_) => self.exits_only(message),
-                // Whoever started it here reads the message.
-                None => Err(DriverError::Configuration(message)),
-            };
-        }
-        self.around.generation = generation.or(self.around.generation);
-        (self.refused_with, self.around.refused_config) = (None, None);
-        if hash != self.around.config_hash {
-            info!(config_hash = hash, generation = self.around.generation, "a new configuration is in force");
-            self.around.config_hash = hash;
-        }
-        Ok(())
-    }
-
-    /// Gives the engine a configuration, or says why it refuses it.
-    fn hand_over(&mut self, config: BotConfig) -> Result<(), String> {
-        self.handle(Event { at: Timestamp::now(), kind: EventKind::Configuration(config) });
-        let outputs = self.pending.last().map(|entry| entry.outputs.as_slice()).unwrap_or_default();
-        let refused = outputs.iter().find_map(|output| match output {
-            Output::Refused(refused) => Some(refused.message.clone()),
-            _ => None,
-        });
-        refused.map_or(Ok(()), Err)
-    }
-
-    /// What is open stays protected by the configuration before the refused one, and nothing opens on
-    /// limits that are no longer wanted.
-    fn exits_only(&mut self, message: String) -> Result<(), DriverError> {
-        error!(reason = message, "the new configuration is refused: exits only, under the one before it");
-        let before = BotConfig { state: State::Paused, ..self.engine.config().clone() };
-        if before != *self.engine.config() {
-            self.around.config_hash = before.hash()?;
-            self.hand_over(before).map_err(DriverError::Configuration)?;
-        }
-        self.around.refused_config = Some(message);
-        self.refused_with = Some(self.open());
-        Ok(())
-    }
-
     fn open(&self) -> usize {
         self.engine.positions().len() + self.engine.open_orders().len()
     }
@@ -386,6 +302,7 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::BootTime;
     use crate::cluster::lease::Window;
     use crate::feed::replay;
     use crate::fixtures::{config, handled, identity, steps, view};
