@@ -14,7 +14,7 @@ BOT=paper-btc
 LAB=${TARGET:-target}/release/lab
 IMAGES=$TRADINGBOT_CACHE/images
 START=$SECONDS
-STEP="starting"
+STEP="the beginning"
 LOG=
 
 step() {
@@ -43,7 +43,6 @@ use_programs() {
       KUBECTL=$(type -P kubectl || "$LAB" tool kubectl)
       HELM=$(type -P helm || "$LAB" tool helm)
       ;;
-    *) fail "CLUSTER=$CLUSTER is unknown; use lab, kind or current" ;;
   esac
 }
 
@@ -51,7 +50,7 @@ start_cluster() {
   case $CLUSTER in
     lab)
       [ "$(id -u)" = 0 ] || fail "a node needs root; run as root, or use CLUSTER=kind or CLUSTER=current"
-      step "starting a cluster (etcd, API server, controllers, scheduler, a node)"
+      step "the cluster (etcd, API server, controllers, scheduler, a node)"
       LOG="$LAB logs PART --name $NAME (parts: $LAB logs --name $NAME)"
       "$LAB" up --node --name $NAME | sed 's/^/          /'
       KUBECONFIG=$("$LAB" kubeconfig --name $NAME)
@@ -85,6 +84,7 @@ provide_images() {
       mkdir -p "$IMAGES"
       for part in operator agent; do
         local archive=$IMAGES/$part-$TAG.tar
+        find "$IMAGES" -name "$part-*.tar" ! -name "$part-$TAG.tar" -delete
         [ -e "$archive" ] || "$LAB" build-image --target $part --binary "${TARGET:-target}/release/tradingbot-$part" \
           --tag "${PREFIX}tradingbot-$part:$TAG" --output "$archive"
         "$LAB" load-image --name $NAME "$archive"
@@ -161,9 +161,9 @@ TEXT
   [ "$CLUSTER" != lab ] || echo "  alias kubectl=$KUBECTL"
   cat <<TEXT
   kubectl get tradingbots -o wide -w                 # equity and positions as they change
-  kubectl describe tradingbot $BOT             # the story: conditions, last decision, events
-  kubectl logs deployment/$BOT -f              # every decision with its reasons
-  kubectl edit tradingbot $BOT                 # change a risk limit: no restart
+  kubectl describe tradingbot $BOT               # the story: conditions, last decision, events
+  kubectl logs deployment/$BOT -f                # every decision with its reasons
+  kubectl edit tradingbot $BOT                   # change a risk limit: no restart
   kubectl apply -f examples/paper-majors.yaml        # a second bot
   make demo-down                                     # remove everything
 TEXT
@@ -171,7 +171,10 @@ TEXT
 
 down() {
   case $CLUSTER in
-    lab) [ ! -x "$LAB" ] || "$LAB" down --name $NAME ;;
+    lab)
+      [ ! -x "$LAB" ] || "$LAB" down --name $NAME
+      echo "the demo is gone"
+      ;;
     kind)
       kind delete cluster --name $NAME
       rm -f "$(kind_kubeconfig)"
@@ -188,12 +191,16 @@ down() {
   esac
 }
 
+case $CLUSTER in
+  lab | kind | current) ;;
+  *) fail "CLUSTER=$CLUSTER is unknown; use lab, kind or current" ;;
+esac
 case ${1:-} in
   up) up ;;
   down) down ;;
   kubeconfig)
     case $CLUSTER in
-      lab) "$LAB" kubeconfig --name $NAME ;;
+      lab) "$LAB" kubeconfig --name $NAME 2>/dev/null || fail "no demo is running: start it with make demo" ;;
       kind) kind_kubeconfig ;;
       current) echo "${KUBECONFIG:-$HOME/.kube/config}" ;;
     esac

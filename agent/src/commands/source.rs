@@ -88,9 +88,13 @@ impl Remote {
             StatusCode::OK => {
                 Ok(response.json().await.with_context(|| format!("{url} answers something else"))?)
             }
-            StatusCode::UNAUTHORIZED => Err(Failure::Input(anyhow!(
-                "{url} wants a key of the bot; give --key-file FILE or the variable {KEY_VARIABLE}"
-            ))),
+            StatusCode::UNAUTHORIZED => {
+                let told =
+                    if self.key.is_some() { "refuses the key given" } else { "wants a key of the bot" };
+                Err(Failure::Input(anyhow!(
+                    "{url} {told}; give the right one with --key-file FILE or the variable {KEY_VARIABLE}"
+                )))
+            }
             status => {
                 let text = response.text().await.unwrap_or_default();
                 let text: String = text.chars().take(200).collect();

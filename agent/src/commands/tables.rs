@@ -46,7 +46,7 @@ pub fn trades(trades: &[Trade]) -> String {
         ]);
     }
     let net: Decimal = trades.iter().map(|trade| trade.net).sum();
-    format!("{}\n\n{} trades, net {}", lines(&table), trades.len(), money(net))
+    format!("{}\n\n{} trades shown, net {}", lines(&table), trades.len(), money(net))
 }
 
 /// A bot at a glance, and its positions.

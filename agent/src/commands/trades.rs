@@ -12,7 +12,7 @@ pub struct Arguments {
     #[command(flatten)]
     source: Source,
     /// Show so many of the last trades
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Form of the answer
     #[arg(short, long, value_enum, default_value = "table")]

@@ -84,13 +84,24 @@ fn refuse_unknown(spec: &Value) -> Result<(), ManifestError> {
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(spec, &mut track);
     let parsed: Result<TradingBotSpec, _> =
-        serde_ignored::deserialize(deserializer, |path| unknown.push(format!("spec.{path}")));
+        serde_ignored::deserialize(deserializer, |path| unknown.push(plain(&path.to_string())));
     if let Err(error) = parsed {
         let path = track.path().to_string();
         let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
         return Err(ManifestError::Field { field, message: error.to_string() });
     }
     if unknown.is_empty() { Ok(()) } else { Err(ManifestError::Unknown(unknown)) }
+}
+
+/// `spec.feeds[0].replay.sped` for the parser's `feeds.?.0.replay.?.sped`: it counts options as steps.
+fn plain(path: &str) -> String {
+    path.split('.').filter(|step| *step != "?").fold("spec".to_owned(), |field, step| {
+        if step.bytes().all(|b| b.is_ascii_digit()) {
+            format!("{field}[{step}]")
+        } else {
+            format!("{field}.{step}")
+        }
+    })
 }
 
 #[cfg(test)]
@@ -120,8 +131,12 @@ spec:
             (BOT.replace("v1alpha1", "v9"), ["v9", "v1alpha1"]),
             (BOT.replace("name: one", "name: One"), ["metadata.name", "One"]),
             (format!("{BOT}  rsik: {{}}\n"), ["spec.rsik", "misspelt"]),
-            (format!("{BOT}  risk: {{confidenceFlor: 1}}\n"), ["spec.risk", "confidenceFlor"]),
+            (format!("{BOT}  risk: {{confidenceFlor: 1}}\n"), ["spec.risk.confidenceFlor", "misspelt"]),
             (BOT.replace("BTC-USD", "btc/usd"), ["spec.assets[0].pair", "BTC-USD"]),
+            (
+                BOT.replace("BTC-USD}", "BTC-USD, risk: {stop: {min: 1}}}"),
+                ["spec.assets[0].risk.stop.min", "misspelt"],
+            ),
             ("a: [".to_owned(), ["not YAML", "line"]),
         ] {
             let message = find_bot(&text).unwrap_err().to_string();

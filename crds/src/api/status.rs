@@ -21,7 +21,7 @@ pub struct TradingBotStatus {
     /// SHA-256 of the configuration that the spec asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
-    /// Name of the Secret that holds the keys of the agent's API.
+    /// Name of the Secret that holds the keys of the agent's API, `read` and `trade`; sent as Authorization: Bearer KEY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret: Option<String>,
     /// The effective configuration in words.

@@ -19,7 +19,7 @@ struct Cli {
 #[derive(Args)]
 struct Name {
     /// Which lab, where there are several.
-    #[arg(long, default_value = "demo")]
+    #[arg(long, default_value = "dev")]
     name: String,
 }
 

@@ -54,7 +54,7 @@ struct Here {
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
     /// Seconds of market time per second, whatever the manifest says; 0 is as fast as possible
-    #[arg(long, value_parser = speed)]
+    #[arg(long, value_parser = speed, allow_negative_numbers = true)]
     speed: Option<f64>,
     /// Stop when the data ends and show the result
     #[arg(long)]
