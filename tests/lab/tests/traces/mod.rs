@@ -47,6 +47,10 @@ impl Traces {
         let mut traces = Vec::new();
         for pid in processes(&self.plan, &self.namespaces) {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            // One without a command line has ended; the kernel is about to forget it.
+            if line.is_empty() {
+                continue;
+            }
             traces.push(format!("process {pid}: {}", String::from_utf8_lossy(&line).replace('\0', " ")));
         }
         let folder = self.plan.folder.display().to_string();
