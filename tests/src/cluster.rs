@@ -23,11 +23,15 @@ impl Cluster {
     pub fn control_plane() -> Self {
         let cluster = Self::around(Lab::control_plane().expect("a control plane"));
         cluster.apply(&std::fs::read_to_string(repository("crds/yaml/tradingbots.yaml")).expect("the CRD"));
-        cluster.run(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/tradingbots.trading.three-rivers-tech.com",
-        ]);
+        // kubectl wait fails on a definition that has no conditions yet.
+        wait::until("the definition is established", || {
+            let definition = cluster.get("default", "crd/tradingbots.trading.three-rivers-tech.com");
+            let definition = definition.ok_or("no definition")?;
+            match condition(&definition, "Established") {
+                Some(established) if established["status"] == "True" => Ok(()),
+                _ => Err(definition["status"].to_string()),
+            }
+        });
         cluster
     }
 
