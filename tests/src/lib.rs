@@ -1,6 +1,7 @@
 //! Fixtures of the system tests.
 
 pub mod cluster;
+pub mod kstatus;
 pub mod local;
 pub mod wait;
 

@@ -1,8 +1,8 @@
 //! The programs of the cluster, built from Go modules and cached outside the checkout.
 //!
 //! Each family has a module file of its own under `tools/`, so that the versions of one cannot force those of another.
-//! A family's folder in the cache is named by the hash of its module files and linker flags: another version goes to
-//! another folder, and an old checkout still finds its own.
+//! A family's folder in the cache is named by the hash of its module files, linker flags and own sources (where the
+//! program is ours around a library): another version goes to another folder, and an old checkout still finds its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ struct Family {
     module: &'static str,
     /// Linker flags; `{version}`, `{major}` and `{minor}` are those of the module.
     ldflags: &'static str,
-    /// Program and package.
+    /// Program and package; one of our own begins with `./`.
     tools: &'static [(&'static str, &'static str)],
 }
 
@@ -122,6 +122,12 @@ const FAMILIES: &[Family] = &[
             ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
             ("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
         ],
+    },
+    Family {
+        name: "kstatus",
+        module: "github.com/fluxcd/cli-utils",
+        ldflags: "-s -w",
+        tools: &[("kstatus", "./kstatus")],
     },
 ];
 
@@ -221,8 +227,25 @@ impl Family {
             hash.update(fs::read(&path).map_err(file("read", &path))?);
             hash.update([0]);
         }
+        for path in self.sources(folder)? {
+            hash.update(fs::read(&path).map_err(file("read", &path))?);
+            hash.update([0]);
+        }
         hash.update(ldflags);
         Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The files of the programs that are ours, in a fixed order.
+    fn sources(&self, folder: &Path) -> Result<Vec<PathBuf>, ToolError> {
+        let mut sources = Vec::new();
+        for package in self.tools.iter().filter_map(|(_, package)| package.strip_prefix("./")) {
+            let package = folder.join(package);
+            for entry in fs::read_dir(&package).map_err(file("list", &package))? {
+                sources.push(entry.map_err(file("list", &package))?.path());
+            }
+        }
+        sources.sort();
+        Ok(sources)
     }
 }
 
@@ -305,7 +328,7 @@ mod tests {
             assert!(!flags.contains(['{', '}']), "{flags}");
             assert_eq!(family.hash(&folder, &flags).unwrap().len(), 16);
             let go_mod = fs::read_to_string(folder.join("go.mod")).unwrap();
-            for (tool, package) in family.tools {
+            for (tool, package) in family.tools.iter().filter(|(_, package)| !package.starts_with("./")) {
                 let listed = go_mod.lines().any(|line| line.trim_start_matches("tool").trim() == *package);
                 assert!(listed, "{tool}: no tool line for {package} in {}", family.name);
             }
@@ -317,6 +340,21 @@ mod tests {
         let family = &FAMILIES[0];
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(family.name);
         assert_ne!(family.hash(&folder, "-s").unwrap(), family.hash(&folder, "-w").unwrap());
+    }
+
+    #[test]
+    fn a_change_of_an_own_source_goes_to_another_folder() {
+        let copy = tempfile::tempdir().unwrap();
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kstatus");
+        fs::create_dir(copy.path().join("kstatus")).unwrap();
+        for name in ["go.mod", "go.sum", "kstatus/main.go"] {
+            fs::copy(original.join(name), copy.path().join(name)).unwrap();
+        }
+        let family = FAMILIES.iter().find(|family| family.name == "kstatus").unwrap();
+        let before = family.hash(copy.path(), "").unwrap();
+        assert_eq!(before, family.hash(&original, "").unwrap());
+        fs::write(copy.path().join("kstatus/main.go"), "package main\n").unwrap();
+        assert_ne!(before, family.hash(copy.path(), "").unwrap());
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! What kstatus, by which Flux and Helm decide whether they go on, makes of an object.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The answer of kstatus for one object.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+pub struct Kstatus {
+    /// `Current`, `InProgress`, `Failed`, `Terminating` or `Unknown`.
+    pub status: String,
+    /// Why.
+    pub message: String,
+}
+
+/// What the real library says of each object, in the order given.
+///
+/// Starting the program costs more than an object does: pass all that are to be judged at once.
+pub fn of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Vec<Kstatus> {
+    let mut child = Command::new(lab::tools::path("kstatus").expect("kstatus"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("kstatus runs");
+    // `Value` prints without line breaks.
+    let lines: String = objects.into_iter().map(|object| format!("{object}\n")).collect();
+    let mut input = child.stdin.take().expect("a pipe");
+    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
+    let output = child.wait_with_output().expect("kstatus ends");
+    writer.join().expect("no panic").expect("kstatus reads its input");
+    assert!(output.status.success(), "kstatus refused an object");
+    let said = String::from_utf8(output.stdout).expect("kstatus prints UTF-8");
+    said.lines().map(|line| serde_json::from_str(line).expect("kstatus prints JSON")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(generation: u64, status: Value) -> Value {
+        json!({
+            "apiVersion": "example.org/v1", "kind": "Thing",
+            "metadata": {"name": "a", "namespace": "b", "generation": generation},
+            "status": status,
+        })
+    }
+
+    #[test]
+    fn the_library_judges_by_generation_and_conditions() {
+        let stalled = json!([{"type": "Stalled", "status": "True", "reason": "No", "message": "not so"}]);
+        let reconciling =
+            json!([{"type": "Reconciling", "status": "True", "reason": "On", "message": "soon"}]);
+        let ready = json!([{"type": "Ready", "status": "True", "reason": "Yes", "message": "done"}]);
+        let objects = [
+            object(2, json!({"observedGeneration": 1, "conditions": ready})),
+            object(2, json!({"observedGeneration": 2, "conditions": ready})),
+            object(2, json!({"observedGeneration": 2, "conditions": reconciling})),
+            object(2, json!({"observedGeneration": 2, "conditions": stalled})),
+        ];
+        let said = of(&objects);
+        let statuses: Vec<&str> = said.iter().map(|said| said.status.as_str()).collect();
+        assert_eq!(statuses, ["InProgress", "Current", "InProgress", "Failed"]);
+        assert_eq!(said[3].message, "not so");
+    }
+}
