@@ -10,7 +10,6 @@ use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Controller};
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
@@ -21,10 +20,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::controller::{Backoff, BotRef, Context, Guarded, Shares, reconcile, wait_after};
+use crate::controller::{Backoff, BotRef, Context, Guarded, Looks, Shares, reconcile, wait_after};
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
-use crate::watch::{Children, ConfigMaps, Leases, Secrets, Triggers, Written};
+use crate::watch::{BotWatch, Children, ConfigMaps, Leases, Secrets, Triggers, Written};
 
 /// A shutdown does not wait longer for connections that are still open.
 const HTTP_GRACE: Duration = Duration::from_millis(500);
@@ -72,12 +71,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         leases: Arc::clone(&leases),
         written,
         secrets: Secrets::default(),
+        causes: triggers.causes(),
+        looks: Looks::default(),
         shares: Shares::default(),
         backoff: Backoff::default(),
         metrics,
         client,
         agent_image: options.agent_image,
     });
+    let watch = BotWatch::new(writer, triggers.clone(), Arc::clone(&context));
     tasks.spawn(async move { leases.expire(triggers).await });
     tokio::select! {
         biased;
@@ -85,7 +87,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         // What is not listed yet would look absent.
         listed = listed(&context) => {
             listed?;
-            let control = control(context, bots, writer, triggered, options.concurrency, ready, stop.clone());
+            let control = control(context, bots, watch, triggered, options.concurrency, ready, stop.clone());
             tokio::select! {
                 () = control => {}
                 () = async { stop.cancelled().await; tokio::time::sleep(WRITE_GRACE).await } => {
@@ -113,24 +115,30 @@ async fn listed(context: &Context) -> anyhow::Result<()> {
 async fn control(
     context: Arc<Context>,
     bots: Store<Guarded>,
-    writer: Writer<Guarded>,
+    mut watch: BotWatch,
     triggered: UnboundedReceiver<BotRef>,
     concurrency: u16,
     ready: Arc<AtomicBool>,
     stop: CancellationToken,
 ) {
-    let watched = Arc::clone(&context);
-    let applied = watcher(Api::<Guarded>::all(context.client.clone()), watcher::Config::default())
+    // The watch itself decides what is worth a look, and asks for it by a trigger.
+    let watched = watcher(Api::<Guarded>::all(context.client.clone()), watcher::Config::default())
         .default_backoff()
         .modify(|bot| bot.meta_mut().managed_fields = None)
-        .reflect(writer)
-        .inspect(move |event| match event {
-            Ok(Event::Delete(bot)) => watched.forget(bot),
-            Ok(Event::InitDone) if !ready.swap(true, Ordering::Relaxed) => info!("ready"),
-            _ => {}
-        })
-        .applied_objects();
-    Controller::for_stream(applied, bots)
+        .filter_map(move |event| {
+            let failed = match event {
+                Ok(event) => {
+                    watch.take(&event);
+                    if matches!(event, Event::InitDone) && !ready.swap(true, Ordering::Relaxed) {
+                        info!("ready");
+                    }
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            };
+            std::future::ready(failed)
+        });
+    Controller::for_stream(watched, bots)
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(triggered)
         .graceful_shutdown_on(stop.cancelled_owned())

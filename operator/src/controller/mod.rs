@@ -15,7 +15,6 @@ use std::time::Duration;
 use crds::api::TradingBotStatus;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource};
@@ -23,14 +22,14 @@ use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::reason::Reason;
-use crate::watch::{ChildKind, Children, ConfigMaps, Leases, Secrets, Written, version};
+use crate::watch::{Cause, Causes, ChildKind, Children, ConfigMaps, Leases, Secrets, Written, version};
 use apply::{Applied, Applier, ApplyError};
-use status::{Observed, Outcome, Rollout};
+use status::{Looked, Observed, Outcome, Rollout, Stated};
 use validate::{Refusal, Validated};
 
 pub use backoff::Backoff;
 pub use bot::{Bot, BotRef, Guarded, Owner};
-pub use status::Shares;
+pub use status::{Looks, Shares, operators_share};
 
 /// What every reconcile works with.
 pub struct Context {
@@ -48,6 +47,10 @@ pub struct Context {
     pub written: Arc<Written>,
     /// The Secrets that were created.
     pub secrets: Secrets,
+    /// What each bot waits with.
+    pub causes: Arc<Causes>,
+    /// What the stages found out.
+    pub looks: Looks,
     /// The shares of status that were written.
     pub shares: Shares,
     /// The bots that fail.
@@ -91,34 +94,48 @@ impl Failure {
     }
 }
 
-/// Looks at one bot.
+/// Looks at one bot, as far as what has happened since the last look calls for it.
 ///
 /// # Errors
 /// When it should be tried again.
 pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
-    let timer = context.metrics.start();
     let owner = Owner::of(bot.meta()).ok_or(Failure::Nameless("name, namespace or UID"))?;
+    let bot_ref = owner.bot_ref();
+    let cause = context.causes.take(&bot_ref);
     if bot.meta().deletion_timestamp.is_some() {
         // Garbage collection takes the children; nothing new is made for a bot that goes.
         return Ok(Action::await_change());
     }
+    let looked =
+        context.looks.get(&owner.uid).filter(|looked| Some(looked.generation) == bot.meta().generation);
+    let look = async {
+        match (cause, looked) {
+            (None, Some(_)) => Ok(()),
+            (Some(Cause::Status), Some(looked)) => report(&bot, &owner, &looked, &context).await,
+            _ => stages(&bot, &owner, &context).await,
+        }
+    };
+    let timer = context.metrics.start();
     // A call that is never answered must not keep a place from the other bots; what was written is found
     // the next time.
-    let result = match tokio::time::timeout(LONGEST, stages(&bot, &owner, &context)).await {
+    let result = match tokio::time::timeout(LONGEST, look).await {
         Ok(result) => result,
         Err(_) => Err(Failure::Timeout),
     };
-    match &result {
-        Ok(_) => {
-            context.backoff.reset(&owner.uid);
+    match result {
+        Ok(()) => {
+            let rest = context.causes.rest(&bot_ref);
             timer.done();
+            Ok(rest.map_or_else(Action::await_change, Action::requeue))
         }
-        Err(failure) => timer.failed(failure.reason()),
+        Err(failure) => {
+            timer.failed(failure.reason());
+            Err(failure)
+        }
     }
-    result
 }
 
-async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<Action, Failure> {
+async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), Failure> {
     let validated = match &bot.0 {
         Ok(bot) => {
             let found = dereference::dereference(bot, owner, &context.children, &context.config_maps);
@@ -126,33 +143,38 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<Actio
         }
         Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
     };
-    let bot_applied = match &validated {
-        Ok(validated) => apply_all(validated, owner, context).await?,
+    let mut answered = context.looks.get(&owner.uid).and_then(|looked| looked.answered.clone());
+    let (outcome, error) = match &validated {
+        Ok(validated) => {
+            let stated = Stated::from(validated);
+            match apply_all(validated, owner, context).await? {
+                Ok(applied) => {
+                    if let Some(wait) = applied.look_again {
+                        context.causes.stages_in(owner.bot_ref(), wait);
+                    }
+                    if let Some(answer) = &applied.deployment {
+                        answered = Some((version(&answer.metadata), Rollout::of(Some(answer))));
+                    }
+                    (Outcome::Applied(stated), None)
+                }
+                Err(error) => (Outcome::Failed(stated, error.reason(), error.to_string()), Some(error)),
+            }
+        }
         Err(refusal) => {
             context.metrics.refused(refusal.reason());
-            Err(None)
+            (Outcome::Refused(refusal.reason(), refusal.to_string()), None)
         }
     };
-    let (applied, error) = match bot_applied {
-        Ok(applied) => (applied, None),
-        Err(error) => (Applied::default(), error),
-    };
-    let words;
-    let outcome = match (&validated, &error) {
-        (Ok(validated), None) => Outcome::Applied(validated),
-        (Ok(validated), Some(error)) => {
-            words = error.to_string();
-            Outcome::Failed(validated, error.reason(), &words)
-        }
-        (Err(refusal), _) => {
-            words = refusal.to_string();
-            Outcome::Refused(refusal.reason(), &words)
-        }
-    };
-    report(bot, owner, outcome, &applied, context).await?;
+    let generation = bot.meta().generation.unwrap_or_default();
+    let looked = Arc::new(Looked { generation, outcome, answered });
+    context.looks.keep(&owner.uid, Arc::clone(&looked));
+    report(bot, owner, &looked, context).await?;
     match error {
         Some(error) => Err(error.into()),
-        None => Ok(applied.look_again.map_or_else(Action::await_change, Action::requeue)),
+        None => {
+            context.backoff.reset(&owner.uid);
+            Ok(())
+        }
     }
 }
 
@@ -162,7 +184,7 @@ async fn apply_all(
     validated: &Validated,
     owner: &Owner,
     context: &Context,
-) -> Result<Result<Applied, Option<ApplyError>>, Failure> {
+) -> Result<Result<Applied, ApplyError>, Failure> {
     let children = build::build(validated)?;
     let applier = Applier {
         client: &context.client,
@@ -175,34 +197,25 @@ async fn apply_all(
     match applier.apply(owner, &children).await {
         Ok(applied) => Ok(Ok(applied)),
         Err(error) if error.is_passing() && context.backoff.failures(&owner.uid) == 0 => Err(error.into()),
-        Err(error) => Ok(Err(Some(error))),
+        Err(error) => Ok(Err(error)),
     }
 }
 
-async fn report(
-    bot: &Guarded,
-    owner: &Owner,
-    outcome: Outcome<'_>,
-    applied: &Applied,
-    context: &Context,
-) -> Result<(), Failure> {
+async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context) -> Result<(), Failure> {
     let cached = context.children.get(
         ChildKind::Deployment,
         &owner.namespace,
         &crds::contract::child_name(&owner.name),
     );
-    let rollout = if applied.deployment_pending {
-        Rollout::Progressing
-    } else {
-        Rollout::of(applied.deployment.as_ref().or(cached.as_deref()))
-    };
+    let rollout =
+        looked.rollout(cached.map(|cached| (version(&cached.metadata), Rollout::of(Some(&cached)))));
     let default = TradingBotStatus::default();
     let seen = bot.0.as_ref().ok().map(|bot| bot.status.as_ref().unwrap_or(&default));
     let before = context.shares.newest(&owner.uid, version(bot.meta()), seen);
     let observed = Observed {
         owner,
-        generation: bot.meta().generation.unwrap_or_default(),
-        outcome,
+        generation: looked.generation,
+        outcome: &looked.outcome,
         rollout: &rollout,
         connection: context.leases.connection(&owner.namespace, &owner.name),
         agent_hash: seen.and_then(|status| Some(status.agent.as_ref()?.config_hash.as_str())),
@@ -232,20 +245,23 @@ async fn report(
 /// How long to wait after a failure.
 pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
     let uid = bot.meta().uid.clone().unwrap_or_default();
-    let wait = context.backoff.failed(&uid);
+    let wait = context.backoff.failed(&uid).max(Duration::from_millis(100));
+    context.causes.stages_in(BotRef::from_obj(&*bot), wait);
     warn!(
         namespace = bot.meta().namespace, bot = bot.meta().name, reason = failure.reason().as_str(),
         error = %failure, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         "reconcile failed"
     );
-    Action::requeue(wait.max(Duration::from_millis(100)))
+    Action::requeue(wait)
 }
 
 impl Context {
     /// Forgets a bot that is gone.
-    pub fn forget(&self, bot: &DeserializeGuard<Bot>) {
+    pub fn forget(&self, bot: &Guarded) {
+        self.causes.forget(&BotRef::from_obj(bot));
         if let Some(uid) = &bot.meta().uid {
             self.backoff.reset(uid);
+            self.looks.forget(uid);
             self.shares.forget(uid);
             self.secrets.forget(uid);
         }

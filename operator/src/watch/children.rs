@@ -16,7 +16,7 @@ use kube::{Client, Resource};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::{ChildKind, Leases, Triggers, Written};
+use super::{Cause, ChildKind, Leases, Triggers, Written};
 
 /// The labelled objects of every watched kind.
 #[derive(Clone, Debug)]
@@ -97,11 +97,18 @@ impl Watch {
         self.written.observe(self.kind, event);
         self.writer.apply_watcher_event(event);
         // A renewal of a Lease is no reason to look at its bot.
-        let matters = self.kind != ChildKind::Lease || self.leases.observe(event);
-        match event {
-            Event::Apply(object) | Event::Delete(object) if matters => self.triggers.owner_of(object.meta()),
+        let cause = match self.kind {
+            ChildKind::Lease => self.leases.observe(event),
+            _ => Some(Cause::Stages),
+        };
+        match (event, cause) {
+            (Event::Apply(object) | Event::Delete(object), Some(cause)) => {
+                self.triggers.owner_of(object.meta(), cause);
+            }
             // The first list comes before the first reconcile; a later one may hide deletions.
-            Event::InitDone if std::mem::replace(listed, true) => self.triggers.each(|_| true),
+            (Event::InitDone, _) if std::mem::replace(listed, true) => {
+                self.triggers.each(|_| true, Cause::Stages);
+            }
             _ => {}
         }
     }

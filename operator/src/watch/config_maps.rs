@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::Triggers;
+use super::{Cause, Triggers};
+use crate::controller::Guarded;
 
 type Name = (String, String);
 
@@ -99,11 +100,12 @@ impl Watch {
     }
 
     fn look_again(&self, (namespace, name): &Name) {
-        self.triggers.each(|bot| {
+        let names_it = |bot: &Guarded| {
             bot.0.as_ref().is_ok_and(|bot| {
                 bot.metadata.namespace.as_deref() == Some(namespace) && bot.config_maps().contains(name)
             })
-        });
+        };
+        self.triggers.each(names_it, Cause::Stages);
     }
 }
 

@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 
-use super::Triggers;
+use super::{Cause, Triggers};
 use crate::controller::BotRef;
 
 /// Whether an agent holds the Lease.
@@ -62,16 +62,17 @@ impl Leases {
         self.lock().losses.get(&(namespace.to_owned(), bot.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Takes in an event of the watch; whether its bot is worth another look.
-    pub fn observe(&self, event: &Event<DynamicObject>) -> bool {
+    /// Takes in an event of the watch, and says how much of its bot is worth another look. A renewal is
+    /// worth none.
+    pub fn observe(&self, event: &Event<DynamicObject>) -> Option<Cause> {
         self.observe_at(event, Instant::now(), Timestamp::now())
     }
 
-    fn observe_at(&self, event: &Event<DynamicObject>, now: Instant, wall: Timestamp) -> bool {
+    fn observe_at(&self, event: &Event<DynamicObject>, now: Instant, wall: Timestamp) -> Option<Cause> {
         let mut state = self.lock();
         match event {
             Event::Apply(lease) => {
-                let Some(key) = key(lease) else { return false };
+                let key = key(lease)?;
                 let before = state.leases.get(&key).cloned();
                 let after = see(before.as_ref(), lease, now, wall);
                 let changed = before.as_ref().is_none_or(|before| {
@@ -83,28 +84,28 @@ impl Leases {
                     *state.losses.entry(key.clone()).or_default() += 1;
                 }
                 state.leases.insert(key, after);
-                changed
+                changed.then_some(Cause::Status)
             }
             Event::Delete(lease) => {
-                let Some(key) = key(lease) else { return false };
+                let key = key(lease)?;
                 state.leases.remove(&key);
                 state.losses.remove(&key);
-                true
+                Some(Cause::Stages)
             }
             Event::Init => {
                 state.relisted = Some(HashMap::new());
-                false
+                None
             }
             Event::InitApply(lease) => {
                 if let Some(key) = key(lease) {
                     let seen = see(state.leases.get(&key), lease, now, wall);
                     state.relisted.get_or_insert_default().insert(key, seen);
                 }
-                false
+                None
             }
             Event::InitDone => {
                 state.leases = state.relisted.take().unwrap_or_default();
-                true
+                None
             }
         }
     }
@@ -116,7 +117,7 @@ impl Leases {
         loop {
             tick.tick().await;
             for (namespace, bot) in self.expire_at(Instant::now()) {
-                triggers.one(BotRef::new(&bot).within(&namespace));
+                triggers.one(BotRef::new(&bot).within(&namespace), Cause::Status);
             }
         }
     }
@@ -200,7 +201,7 @@ mod tests {
         fn see(&self, at: u64, lease: DynamicObject) -> bool {
             let passed = Duration::from_secs(at);
             let wall = self.wall + jiff::SignedDuration::try_from(passed).unwrap();
-            self.leases.observe_at(&Event::Apply(lease), self.start + passed, wall)
+            self.leases.observe_at(&Event::Apply(lease), self.start + passed, wall) == Some(Cause::Status)
         }
 
         fn expire(&self, at: u64) -> usize {

@@ -1,10 +1,14 @@
 //! What the operator knows of the cluster: one watch per kind, and what each makes it look at again.
 
+mod bots;
+mod cause;
 mod child_kind;
 mod children;
 mod config_maps;
 mod leases;
 mod written;
+
+use std::sync::Arc;
 
 use futures::channel::mpsc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,6 +16,8 @@ use kube::runtime::reflector::Store;
 
 use crate::controller::{BotRef, Guarded};
 
+pub use bots::BotWatch;
+pub use cause::{Cause, Causes};
 pub use child_kind::ChildKind;
 pub use children::{Children, creation_entry};
 pub use config_maps::ConfigMaps;
@@ -23,33 +29,43 @@ pub use written::{Secrets, Write, Written};
 pub struct Triggers {
     sender: mpsc::UnboundedSender<BotRef>,
     bots: Store<Guarded>,
+    causes: Arc<Causes>,
 }
 
 impl Triggers {
     /// A sender, and the stream for the controller.
     pub fn new(bots: Store<Guarded>) -> (Self, mpsc::UnboundedReceiver<BotRef>) {
         let (sender, receiver) = mpsc::unbounded();
-        (Self { sender, bots }, receiver)
+        (Self { sender, bots, causes: Arc::default() }, receiver)
+    }
+
+    /// What the bots wait with.
+    pub fn causes(&self) -> Arc<Causes> {
+        Arc::clone(&self.causes)
     }
 
     /// One bot. A bot that does not exist is no error: its last children may outlive it.
-    pub fn one(&self, bot: BotRef) {
+    pub fn one(&self, bot: BotRef, cause: Cause) {
+        if self.bots.get(&bot).is_none() {
+            return;
+        }
+        self.causes.add(bot.clone(), cause);
         // The receiver is gone only when the process ends.
         self.sender.unbounded_send(bot).ok();
     }
 
     /// The bot whose label an object bears.
-    pub fn owner_of(&self, metadata: &ObjectMeta) {
+    pub fn owner_of(&self, metadata: &ObjectMeta, cause: Cause) {
         let name = metadata.labels.as_ref().and_then(|labels| labels.get(crds::contract::LABEL_BOT));
         if let (Some(name), Some(namespace)) = (name, &metadata.namespace) {
-            self.one(BotRef::new(name).within(namespace));
+            self.one(BotRef::new(name).within(namespace), cause);
         }
     }
 
     /// Every bot that the predicate picks.
-    pub fn each(&self, pick: impl Fn(&Guarded) -> bool) {
+    pub fn each(&self, pick: impl Fn(&Guarded) -> bool, cause: Cause) {
         for bot in self.bots.state_filter(pick) {
-            self.one(BotRef::from_obj(&bot));
+            self.one(BotRef::from_obj(&bot), cause);
         }
     }
 }

@@ -6,21 +6,10 @@ use crds::contract::{LABEL_BOT, api_secret_name, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::super::bot::Owner;
-use super::super::validate::Validated;
 use super::Rollout;
+use super::looked::{Outcome, Stated};
 use crate::reason::Reason;
 use crate::watch::Connection;
-
-/// What became of the earlier stages.
-#[derive(Clone, Copy, Debug)]
-pub enum Outcome<'a> {
-    /// The children are as built.
-    Applied(&'a Validated),
-    /// The children could not be made as built.
-    Failed(&'a Validated, Reason, &'a str),
-    /// Nothing was built.
-    Refused(Reason, &'a str),
-}
 
 /// What is so.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +19,7 @@ pub struct Observed<'a> {
     /// The generation of the spec that was looked at.
     pub generation: i64,
     /// What became of it.
-    pub outcome: Outcome<'a>,
+    pub outcome: &'a Outcome,
     /// How far the Deployment is.
     pub rollout: &'a Rollout,
     /// Whether an agent holds the Lease.
@@ -61,9 +50,9 @@ pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) ->
     };
     let ready = match outcome {
         Outcome::Refused(reason, message) | Outcome::Failed(_, reason, message) => {
-            Verdict::new(false, reason, format!("{message}{kept}"))
+            Verdict::new(false, *reason, format!("{message}{kept}"))
         }
-        Outcome::Applied(bot) => ready(owner, bot, rollout, &connected, agent_hash),
+        Outcome::Applied(stated) => ready(owner, stated, rollout, &connected, agent_hash),
     };
     let valid = match outcome {
         Outcome::Refused(Reason::InvalidSpec, message) => {
@@ -95,10 +84,10 @@ pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) ->
         summary: previous.summary.clone(),
         ..TradingBotStatus::default()
     };
-    if let Outcome::Applied(bot) | Outcome::Failed(bot, _, _) = outcome {
-        share.config_hash = Some(bot.rendering.config_hash.clone());
+    if let Some(Stated { config_hash, summary }) = outcome.stated() {
+        share.config_hash = Some(config_hash.clone());
         share.api_key_secret = Some(api_secret_name(&owner.name, &owner.uid));
-        share.summary = Some(bot.summary.clone());
+        share.summary = Some(summary.clone());
     }
     share
 }
@@ -117,7 +106,7 @@ fn connected(connection: Connection) -> Verdict {
 
 fn ready(
     owner: &Owner,
-    bot: &Validated,
+    stated: &Stated,
     rollout: &Rollout,
     connected: &Verdict,
     agent_hash: Option<&str>,
@@ -145,7 +134,7 @@ fn ready(
     if !connected.holds {
         return Verdict::new(false, connected.reason, connected.message.clone());
     }
-    let wanted = &bot.rendering.config_hash;
+    let wanted = &stated.config_hash;
     if agent_hash != Some(wanted) {
         let runs =
             agent_hash.map_or("no configuration".to_owned(), |hash| format!("configuration {}", short(hash)));
@@ -158,9 +147,10 @@ fn ready(
             ),
         );
     }
-    let paused = match bot.rendering.config.state {
-        State::Running => "",
-        State::Paused => "; it is paused: positions are closed and none is opened",
+    let paused = if stated.summary.state == State::Paused.as_str() {
+        "; it is paused: positions are closed and none is opened"
+    } else {
+        ""
     };
     Verdict::new(true, Reason::AgentReady, format!("the agent runs configuration {}{paused}", short(wanted)))
 }
@@ -200,7 +190,7 @@ mod tests {
     }
 
     fn computed(
-        outcome: Outcome<'_>,
+        outcome: &Outcome,
         rollout: &Rollout,
         connection: Connection,
         agent_hash: Option<&str>,
@@ -221,7 +211,7 @@ mod tests {
         let bot = validated();
         let hash = bot.rendering.config_hash.clone();
         let none = TradingBotStatus::default();
-        let applied = Outcome::Applied(&bot);
+        let applied = &Outcome::Applied(Stated::from(&bot));
         let (up, not_yet) = (Rollout::Available, Rollout::Progressing);
         let live = Connection::Live;
         for (rollout, connection, agent, ready) in [
@@ -249,14 +239,14 @@ mod tests {
         let bot = validated();
         let hash = bot.rendering.config_hash.clone();
         let ready = computed(
-            Outcome::Applied(&bot),
+            &Outcome::Applied(Stated::from(&bot)),
             &Rollout::Available,
             Connection::Live,
             Some(&hash),
             &TradingBotStatus::default(),
             1,
         );
-        let refused = Outcome::Refused(Reason::InvalidSpec, "spec.risk.x: is wrong");
+        let refused = &Outcome::Refused(Reason::InvalidSpec, "spec.risk.x: is wrong".into());
         let share = computed(refused, &Rollout::Available, Connection::Live, Some(&hash), &ready, 2);
         assert_eq!(
             words(&share),
@@ -271,7 +261,7 @@ mod tests {
         for condition in &share.conditions[..3] {
             assert!(condition.message.contains("keeps its last good"), "{}", condition.message);
         }
-        let missing = Outcome::Refused(Reason::MissingConfigMap, "there is no btc-h1");
+        let missing = &Outcome::Refused(Reason::MissingConfigMap, "there is no btc-h1".into());
         let share = computed(missing, &Rollout::Available, Connection::Live, Some(&hash), &ready, 2);
         assert!(share.conditions[0].message.contains("keeps its last good"), "limits may be in the edit too");
     }
@@ -280,9 +270,9 @@ mod tests {
     fn a_failed_write_is_reconciling_and_a_collision_is_stalled() {
         let bot = validated();
         for (reason, type_) in [(Reason::ApplyFailed, "Reconciling"), (Reason::NameCollision, "Stalled")] {
-            let outcome = Outcome::Failed(&bot, reason, "words");
+            let outcome = Outcome::Failed(Stated::from(&bot), reason, "words".into());
             let share = computed(
-                outcome,
+                &outcome,
                 &Rollout::Available,
                 Connection::Live,
                 None,
@@ -300,7 +290,7 @@ mod tests {
     #[test]
     fn times_move_only_when_a_status_flips_and_equal_observations_make_equal_shares() {
         let bot = validated();
-        let applied = Outcome::Applied(&bot);
+        let applied = &Outcome::Applied(Stated::from(&bot));
         let one = computed(
             applied,
             &Rollout::Progressing,

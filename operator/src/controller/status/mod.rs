@@ -5,6 +5,7 @@
 
 mod conditions;
 mod event;
+mod looked;
 mod rollout;
 
 use crds::api::{TradingBot, TradingBotStatus};
@@ -18,8 +19,9 @@ use std::sync::{Mutex, PoisonError};
 use super::bot::Owner;
 use crate::metrics::Metrics;
 
-pub use conditions::{Observed, Outcome, share};
+pub use conditions::{Observed, share};
 pub use event::publish;
+pub use looked::{Looked, Looks, Outcome, Stated};
 pub use rollout::Rollout;
 
 /// The operator's conditions, in the order of their writing.
@@ -71,6 +73,18 @@ impl Shares {
             (_, Some(seen)) => operators_share(seen),
             (None, None) => TradingBotStatus::default(),
         }
+    }
+
+    /// Whether a version that the watch shows is the one that this process wrote last, or an older one.
+    /// What the watch has caught up with is forgotten, unless the object cannot be read.
+    pub fn is_echo(&self, uid: &str, version: u64, readable: bool) -> bool {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((written, _)) = shares.get(uid) else { return false };
+        let written = *written;
+        if readable && version >= written {
+            shares.remove(uid);
+        }
+        version <= written
     }
 
     /// Keeps what was written.
@@ -142,5 +156,17 @@ mod tests {
         assert_eq!(shares.newest("u", 12, None), new, "an object that cannot be read");
         shares.forget("u");
         assert_eq!(shares.newest("u", 12, None), TradingBotStatus::default());
+    }
+
+    #[test]
+    fn what_the_watch_shows_of_our_own_is_no_news_and_is_not_kept_twice() {
+        let shares = Shares::default();
+        shares.keep("u", 10, operators_share(&status("New")));
+        assert!(shares.is_echo("u", 9, true));
+        assert!(shares.is_echo("u", 10, false), "it cannot be read, so that the memory is all there is");
+        assert!(shares.is_echo("u", 10, true));
+        assert!(!shares.is_echo("u", 10, true), "forgotten");
+        shares.keep("u", 10, operators_share(&status("New")));
+        assert!(!shares.is_echo("u", 11, true), "somebody wrote after us");
     }
 }

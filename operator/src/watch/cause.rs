@@ -1,0 +1,101 @@
+//! How much of a bot is to be looked at again, and when.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::controller::BotRef;
+
+/// How much of a bot is to be looked at again. The greater includes the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Something that `Ready` reads has changed: the status stage alone.
+    Status,
+    /// The spec, a child or what the spec refers to has changed: every stage.
+    Stages,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    now: Option<Cause>,
+    /// When the stages are due even if nothing happens: a retry.
+    at: Option<Instant>,
+}
+
+/// What each bot waits for. The controller's queue knows only *that* a bot is to be looked at.
+#[derive(Debug, Default)]
+pub struct Causes(Mutex<HashMap<BotRef, Pending>>);
+
+impl Causes {
+    /// Adds a cause to those that a bot waits with.
+    pub fn add(&self, bot: BotRef, cause: Cause) {
+        let mut waiting = self.lock();
+        let pending = waiting.entry(bot).or_default();
+        pending.now = pending.now.max(Some(cause));
+    }
+
+    /// Makes the stages due after a while, whatever happens.
+    pub fn stages_in(&self, bot: BotRef, wait: Duration) {
+        self.lock().entry(bot).or_default().at = Instant::now().checked_add(wait);
+    }
+
+    /// Takes what a bot waits with: none when an earlier look has seen it all.
+    pub fn take(&self, bot: &BotRef) -> Option<Cause> {
+        let mut waiting = self.lock();
+        let pending = waiting.get_mut(bot)?;
+        let due = pending.at.is_some_and(|at| at <= Instant::now()).then_some(Cause::Stages);
+        let cause = pending.now.take().max(due);
+        if cause == Some(Cause::Stages) || pending.at.is_none() {
+            waiting.remove(bot);
+        }
+        cause
+    }
+
+    /// How long the stages of a bot may wait yet, where they are due at some time.
+    pub fn rest(&self, bot: &BotRef) -> Option<Duration> {
+        let at = self.lock().get(bot)?.at?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Forgets a bot that is gone.
+    pub fn forget(&self, bot: &BotRef) {
+        self.lock().remove(bot);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BotRef, Pending>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greater_cause_wins_and_is_taken_once() {
+        let causes = Causes::default();
+        let bot = BotRef::new("a").within("n");
+        assert_eq!(causes.take(&bot), None);
+        causes.add(bot.clone(), Cause::Stages);
+        causes.add(bot.clone(), Cause::Status);
+        assert_eq!(causes.take(&bot), Some(Cause::Stages));
+        assert_eq!(causes.take(&bot), None);
+        causes.add(bot.clone(), Cause::Status);
+        assert_eq!(causes.take(&bot), Some(Cause::Status));
+        assert!(causes.lock().is_empty(), "nothing is kept of a bot that waits for nothing");
+    }
+
+    #[test]
+    fn a_look_at_the_status_does_not_lose_a_retry() {
+        let causes = Causes::default();
+        let bot = BotRef::new("a").within("n");
+        causes.stages_in(bot.clone(), Duration::from_secs(60));
+        causes.add(bot.clone(), Cause::Status);
+        assert_eq!(causes.take(&bot), Some(Cause::Status));
+        assert!(causes.rest(&bot).is_some_and(|rest| rest > Duration::from_secs(50)));
+        assert_eq!(causes.take(&bot), None, "not due yet");
+        causes.stages_in(bot.clone(), Duration::ZERO);
+        assert_eq!(causes.take(&bot), Some(Cause::Stages));
+        assert_eq!(causes.rest(&bot), None);
+    }
+}
