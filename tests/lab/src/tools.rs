@@ -39,6 +39,16 @@ pub enum ToolError {
         /// The module.
         module: &'static str,
     },
+    /// A module's files are not to be had.
+    #[error("the files of Go module {module} of {family}: {reason}")]
+    Module {
+        /// The module.
+        module: String,
+        /// The family whose module file requires it.
+        family: String,
+        /// What Go said.
+        reason: String,
+    },
     /// The compiler refused.
     #[error("building {tool} failed:\n{output}")]
     Build {
@@ -129,6 +139,21 @@ const FAMILIES: &[Family] = &[
         ldflags: "-s -w",
         tools: &[("kstatus", "./kstatus")],
     },
+    Family {
+        name: "cert-manager",
+        module: "github.com/cert-manager/cert-manager",
+        ldflags: "-s -w -X github.com/cert-manager/cert-manager/pkg/util.AppVersion={version}",
+        tools: &[("cert-manager", "./cert-manager"), ("acmesolver", "./acmesolver")],
+    },
+    Family {
+        name: "pebble",
+        module: "github.com/letsencrypt/pebble/v2",
+        ldflags: "-s -w -X main.version={version}",
+        tools: &[
+            ("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble"),
+            ("pebble-challtestsrv", "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv"),
+        ],
+    },
 ];
 
 /// What a lab without a node starts.
@@ -171,6 +196,26 @@ pub fn path(tool: &str) -> Result<PathBuf, ToolError> {
         build(tool, package, &ldflags, &module_folder, &binary)?;
     }
     Ok(binary)
+}
+
+/// The files of a module in Go's cache, in the version that a family requires. Downloads them if need be.
+///
+/// # Errors
+/// When the family does not require the module, or Go cannot download it.
+pub fn module(family: &str, module: &str) -> Result<PathBuf, ToolError> {
+    check_go(module)?;
+    let failed = |reason: String| ToolError::Module { module: module.into(), family: family.into(), reason };
+    let output = go(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(family))
+        .args(["mod", "download", "-json", module])
+        .output()
+        .map_err(file("run", Path::new("go")))?;
+    // Go tells what is wrong in the answer, and on stderr where it has none.
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|_| failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))?;
+    match answer.get("Dir").and_then(serde_json::Value::as_str) {
+        Some(folder) if output.status.success() => Ok(folder.into()),
+        _ => Err(failed(answer.get("Error").map(ToString::to_string).unwrap_or_default())),
+    }
 }
 
 /// Builds what is missing of `tools`.
@@ -268,15 +313,11 @@ fn build(
     eprintln!("{tool}: building {package}");
     let start = Instant::now();
     let partial = binary.with_file_name(format!(".{tool}.partial"));
-    let output = Command::new("go")
+    let output = go(module_folder)
         .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o"])
         .arg(&partial)
         .arg(package)
-        .current_dir(module_folder)
         .env("CGO_ENABLED", "0")
-        .env_remove("GOFLAGS")
-        .env("GOWORK", "off")
-        .stdin(Stdio::null())
         .output()
         .map_err(file("run", Path::new("go")))?;
     if !output.status.success() {
@@ -286,6 +327,13 @@ fn build(
     fs::rename(&partial, binary).map_err(file("rename", &partial))?;
     eprintln!("{tool}: built in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Go in a family's folder, whatever the person's own settings.
+fn go(module_folder: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(module_folder).env_remove("GOFLAGS").env("GOWORK", "off").stdin(Stdio::null());
+    go
 }
 
 fn check_go(tool: &str) -> Result<(), ToolError> {
@@ -363,6 +411,12 @@ mod tests {
         assert!(go_is_new_enough("go1.100"));
         assert!(!go_is_new_enough("go1.9.2"));
         assert!(!go_is_new_enough("no go on PATH"));
+    }
+
+    #[test]
+    fn a_module_that_is_not_required_is_refused_with_its_name() {
+        let message = module("etcd", "example.org/nothing").unwrap_err().to_string();
+        assert!(message.contains("example.org/nothing") && message.contains("etcd"), "{message}");
     }
 
     #[test]
