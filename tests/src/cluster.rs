@@ -21,7 +21,16 @@ pub const OPERATOR_NAMESPACE: &str = "tradingbot-system";
 impl Cluster {
     /// A control plane with the CRDs, and nothing that runs pods.
     pub fn control_plane() -> Self {
-        let cluster = Self::around(Lab::control_plane().expect("a control plane"));
+        Self::around(Lab::control_plane().expect("a control plane")).with_definitions()
+    }
+
+    /// An API server with the CRDs, and no controller at all: a [`crate::faker::Faker`] may play them.
+    pub fn api_server() -> Self {
+        Self::around(Lab::api_server().expect("an API server")).with_definitions()
+    }
+
+    fn with_definitions(self) -> Self {
+        let cluster = self;
         cluster.apply(&std::fs::read_to_string(repository("crds/yaml/tradingbots.yaml")).expect("the CRD"));
         // kubectl wait fails on a definition that has no conditions yet.
         wait::until("the definition is established", || {

@@ -1,6 +1,8 @@
 //! Fixtures of the system tests.
 
+pub mod account;
 pub mod cluster;
+pub mod faker;
 pub mod kstatus;
 pub mod local;
 pub mod wait;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::plan::{self, Place, Plan};
 use crate::status::{Status, Step};
-use crate::supervisor::{LOCK, NODE_WANTED, open_log};
+use crate::supervisor::{BARE, LOCK, NODE_WANTED, open_log};
 use crate::{Error, fixture, image, log, packages, sandbox, teardown, tools};
 
 /// How often the supervisor's status is read.
@@ -23,6 +23,8 @@ pub struct Options {
     pub name: String,
     /// With containerd, kubelet and kube-proxy.
     pub node: bool,
+    /// Without controllers and scheduler: etcd and the API server alone. Of no account for a lab that runs.
+    pub bare: bool,
     /// The `lab` program, which the supervisor runs as.
     pub program: PathBuf,
 }
@@ -41,7 +43,16 @@ impl Lab {
     /// # Errors
     /// When it cannot be started.
     pub fn control_plane() -> Result<Self, Error> {
-        Self::fixture(false)
+        Self::fixture(false, false)
+    }
+
+    /// etcd and an API server for tests, without any controller: whatever changes, the test or what it tests has
+    /// changed. Works without root.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn api_server() -> Result<Self, Error> {
+        Self::fixture(false, true)
     }
 
     /// A cluster with a node for tests, removed when the value is dropped or the process ends. Needs root.
@@ -49,11 +60,11 @@ impl Lab {
     /// # Errors
     /// When it cannot be started.
     pub fn node() -> Result<Self, Error> {
-        Self::fixture(true)
+        Self::fixture(true, false)
     }
 
-    fn fixture(node: bool) -> Result<Self, Error> {
-        let options = Options { name: fixture::unique_name(), node, program: fixture::program()? };
+    fn fixture(node: bool, bare: bool) -> Result<Self, Error> {
+        let options = Options { name: fixture::unique_name(), node, bare, program: fixture::program()? };
         let mut guard = None;
         let plan = start(
             &options,
@@ -195,12 +206,14 @@ fn start(
         None => {
             let plan = Plan::allocate(&options.name)?;
             guarded(&plan)?;
+            if options.bare {
+                request(&plan, BARE)?;
+            }
             plan
         }
     };
     if options.node {
-        let wanted = plan.file(NODE_WANTED);
-        fs::write(&wanted, "").map_err(Error::file("write", &wanted))?;
+        request(&plan, NODE_WANTED)?;
     }
     if !is_running(&plan) {
         spawn(&plan, options)?;
@@ -208,6 +221,12 @@ fn start(
     drop(lock);
     wait(&plan, options.node, &mut progress)?;
     Ok(plan)
+}
+
+/// Leaves a word for the supervisor.
+fn request(plan: &Plan, what: &str) -> Result<(), Error> {
+    let path = plan.file(what);
+    fs::write(&path, "").map_err(Error::file("write", &path))
 }
 
 /// Starts the supervisor and waits until it holds its lock.

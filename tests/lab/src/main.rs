@@ -145,7 +145,7 @@ fn up(node: bool, name: String) -> anyhow::Result<()> {
     let program =
         std::env::current_exe().map_err(|error| anyhow!("cannot find the running program: {error}"))?;
     let lab =
-        Lab::up(&Options { name, node, program }, |step| println!("{:6.1} s  {}", step.seconds, step.name))?;
+        Lab::up(&Options { name, node, bare: false, program }, |step| println!("{:6.1} s  {}", step.seconds, step.name))?;
     println!("{:6.1} s  ready at {}", start.elapsed().as_secs_f64(), lab.plan().url());
     println!("export KUBECONFIG={}", lab.kubeconfig().display());
     Ok(())

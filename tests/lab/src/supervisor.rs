@@ -25,6 +25,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// Its existence in the lab's folder asks the supervisor to add a node.
 pub(crate) const NODE_WANTED: &str = "node.wanted";
 
+/// Its existence in the lab's folder asks the supervisor for no controllers.
+pub(crate) const BARE: &str = "bare";
+
 /// Held by the supervisor as long as it lives.
 pub(crate) const LOCK: &str = "supervisor.lock";
 
@@ -138,10 +141,12 @@ impl Supervisor {
         self.wait("kube-apiserver", async || listens(self.plan.address(), ports.apiserver).await).await?;
         self.wait("kube-apiserver", async || cluster::is_ready(&client).await).await?;
         self.step("kube-apiserver")?;
-        // Not earlier: until the server has made the bootstrap roles it refuses them, and they give up.
-        self.start(parts::controller_manager::part(&self.plan)?)?;
-        self.start(parts::scheduler::part(&self.plan)?)?;
-        self.wait("kube-controller-manager", async || cluster::has_default_account(&client).await).await?;
+        if !self.plan.file(BARE).exists() {
+            // Not earlier: until the server has made the bootstrap roles it refuses them, and they give up.
+            self.start(parts::controller_manager::part(&self.plan)?)?;
+            self.start(parts::scheduler::part(&self.plan)?)?;
+            self.wait("kube-controller-manager", async || cluster::has_default_account(&client).await).await?;
+        }
         self.status.borrow_mut().control_plane_ready = true;
         self.step("control plane")?;
         Ok(())

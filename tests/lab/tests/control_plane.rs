@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn options(name: &str) -> Options {
     let name = format!("{name}-{}", std::process::id());
-    Options { name, node: false, program: env!("CARGO_BIN_EXE_lab").into() }
+    Options { name, node: false, bare: false, program: env!("CARGO_BIN_EXE_lab").into() }
 }
 
 #[test]

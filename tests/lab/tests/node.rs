@@ -107,7 +107,7 @@ fn request_file() -> std::fs::File {
 fn a_node_joins_a_running_control_plane_and_down_after_a_kill_leaves_nothing() {
     let before = host_folders();
     let name = format!("joins-{}", std::process::id());
-    let mut options = Options { name, node: false, program: env!("CARGO_BIN_EXE_lab").into() };
+    let mut options = Options { name, node: false, bare: false, program: env!("CARGO_BIN_EXE_lab").into() };
     let lab = Lab::up(&options, |_| {}).unwrap();
     assert_eq!(lab.kubectl(&["get", "nodes", "--output=name"]).unwrap(), "");
     options.node = true;
