@@ -53,7 +53,7 @@ bench: deps programs ## measure what docs/performance.md states
 	TARGET=$(TARGET) tests/bench.sh
 
 generate: ## write the CRDs and what else is made from code
-	cargo run --quiet -p crds --bin generate-crds -- crds/yaml $(CHART)/files
+	cargo run --quiet -p crds --bin generate-crds -- docs/api.md crds/yaml $(CHART)/files
 
 images: ## build both images with Docker or buildah (TAG=…, IMAGE_REGISTRY=…)
 	@for part in operator agent; do \

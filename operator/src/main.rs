@@ -1,8 +1,10 @@
 //! `tradingbot-operator`: see `tradingbot-operator run --help`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use operator::controller::{Installation, NetworkPolicyOptions};
 use operator::{Options, logging, run};
 
 /// Turns TradingBots into running agents.
@@ -24,6 +26,11 @@ struct RunArgs {
     /// Image of the agents whose bot names none. Pin it: it is what trades.
     #[arg(long, env = "AGENT_IMAGE")]
     agent_image: String,
+    /// What the network policies of all bots have in common, as JSON: `{"enabled": true, "apiServer": {"cidr": "",
+    /// "port": 6443}, "dns": [], "egressPorts": [5432, 11434], "ingressFrom": [{"namespaceSelector": {}}]}` unless it
+    /// says otherwise.
+    #[arg(long, env = "NETWORK_POLICY", default_value = "{}")]
+    network_policy: NetworkPolicyOptions,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "ADDRESS", default_value = "0.0.0.0:8080")]
     address: SocketAddr,
@@ -37,8 +44,10 @@ struct RunArgs {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Cli { command: Command::Run(RunArgs { agent_image, address, concurrency, log_level }) } =
-        Cli::parse();
+    let Cli {
+        command: Command::Run(RunArgs { agent_image, network_policy, address, concurrency, log_level }),
+    } = Cli::parse();
     logging::start(&log_level)?;
-    run(Options { agent_image, address, concurrency }).await
+    let installation = Installation { agent_image, network_policy: Arc::new(network_policy) };
+    run(Options { installation, address, concurrency }).await
 }

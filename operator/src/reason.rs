@@ -25,6 +25,14 @@ pub enum Reason {
     InvalidSpec,
     /// A ConfigMap that a replay feed names does not exist.
     MissingConfigMap,
+    /// The bot was made with defaults that this operator does not have.
+    UnknownDefaults,
+    /// A claim of a former bot of this name was kept; nobody said that it is to be used again.
+    ClaimRetained,
+    /// The journal's claim is being deleted.
+    ClaimTerminating,
+    /// The journal's claim is gone while an agent still writes to its volume.
+    ClaimLost,
     /// An object of a child's name belongs to someone else.
     NameCollision,
     /// A child, of this bot or of a former one of its name, is being deleted.
@@ -49,6 +57,10 @@ impl Reason {
             Self::Valid => "Valid",
             Self::InvalidSpec => "InvalidSpec",
             Self::MissingConfigMap => "MissingConfigMap",
+            Self::UnknownDefaults => "UnknownDefaults",
+            Self::ClaimRetained => "ClaimRetained",
+            Self::ClaimTerminating => "ClaimTerminating",
+            Self::ClaimLost => "ClaimLost",
             Self::NameCollision => "NameCollision",
             Self::ChildTerminating => "ChildTerminating",
             Self::ApplyFailed => "ApplyFailed",
@@ -57,10 +69,14 @@ impl Reason {
     }
 
     /// Every reason that a person should hear of at once: what an event warns of.
-    pub const TROUBLE: [Self; 6] = [
+    pub const TROUBLE: [Self; 10] = [
         Self::PodRefused,
         Self::InvalidSpec,
         Self::MissingConfigMap,
+        Self::UnknownDefaults,
+        Self::ClaimRetained,
+        Self::ClaimTerminating,
+        Self::ClaimLost,
         Self::NameCollision,
         Self::ChildTerminating,
         Self::ApplyFailed,
@@ -68,7 +84,14 @@ impl Reason {
 
     /// Whether only a change by a person helps: what `Stalled` says.
     pub const fn is_stalled(self) -> bool {
-        matches!(self, Self::InvalidSpec | Self::MissingConfigMap | Self::NameCollision)
+        matches!(
+            self,
+            Self::InvalidSpec
+                | Self::MissingConfigMap
+                | Self::UnknownDefaults
+                | Self::ClaimRetained
+                | Self::NameCollision
+        )
     }
 }
 

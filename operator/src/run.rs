@@ -20,7 +20,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::controller::{Backoff, BotRef, Context, Guarded, Looks, Shares, reconcile, wait_after};
+use crate::controller::{
+    Backoff, BotRef, Context, Guarded, Installation, Looks, Shares, reconcile, wait_after,
+};
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
 use crate::watch::{BotWatch, Children, ConfigMaps, Leases, Secrets, Triggers, Written};
@@ -34,8 +36,8 @@ const WRITE_GRACE: Duration = Duration::from_secs(5);
 /// What `run` is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The image of agents whose bot names none.
-    pub agent_image: String,
+    /// What every bot is built with.
+    pub installation: Installation,
     /// Where probes and metrics are served.
     pub address: SocketAddr,
     /// Bots that are looked at side by side.
@@ -60,7 +62,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let ready = Arc::new(AtomicBool::new(false));
     let shown = Shown { ready: Arc::clone(&ready), registry: Arc::new(registry) };
     let served = tokio::spawn(server::serve(listener, shown, stop.clone()));
-    info!(address = %options.address, agent_image = options.agent_image, version = env!("CARGO_PKG_VERSION"), "started");
+    info!(address = %options.address, agent_image = options.installation.agent_image, version = env!("CARGO_PKG_VERSION"), "started");
 
     let mut tasks = JoinSet::new();
     let (triggers, triggered) = Triggers::new(bots.clone());
@@ -77,7 +79,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         backoff: Backoff::default(),
         metrics,
         client,
-        agent_image: options.agent_image,
+        installation: options.installation,
     });
     let watch = BotWatch::new(writer, triggers.clone(), Arc::clone(&context));
     tasks.spawn(async move { leases.expire(triggers).await });

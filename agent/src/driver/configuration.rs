@@ -73,3 +73,79 @@ impl Driver {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{driver, wanted};
+    use super::*;
+    use crate::gate::Gate;
+    use crds::config::{Effect, effects, resolve};
+    use serde_json::{Map, Value, json};
+
+    /// A bot like the fixture's, with room to change each field: its first feed and venue are used by nobody.
+    fn spec() -> Value {
+        let data = |pair: &str| json!({"pair": pair, "timeframe": "1h", "configMaps": [{"name": "btc", "key": "h1.csv"}]});
+        json!({
+            "assets": [{"pair": "BTC-USD", "feed": "bars", "venue": "paper"}],
+            "feeds": [
+                {"name": "spare", "replay": {"warmup": 10, "data": [data("ETH-USD"), data("BTC-USD")]}},
+                {"name": "bars", "replay": {"warmup": 1500, "data": [data("BTC-USD"), data("ETH-USD")]}}
+            ],
+            "venues": [{"name": "spare", "paper": {}}, {"name": "paper", "paper": {}}]
+        })
+    }
+
+    /// Sets a field by its path in the table; `[]` is the first member.
+    fn set(spec: &mut Value, path: &str, value: Value) {
+        let mut at = spec;
+        for step in path.split('.') {
+            if !at.is_object() {
+                *at = Value::Object(Map::new());
+            }
+            at = match step.strip_suffix("[]") {
+                Some(list) => &mut at[list][0],
+                None => &mut at[step],
+            };
+        }
+        *at = value;
+    }
+
+    #[tokio::test]
+    async fn the_engine_takes_each_field_that_is_declared_live_and_restarts_for_each_that_is_declared_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, ..) = driver(folder.path(), Gate::Local).await;
+        let base = resolve(&spec()).unwrap().bot;
+        driver.configure(wanted(base.clone(), Some(1))).unwrap();
+        assert_eq!(*driver.engine.config(), base);
+        let (mut live, mut restarting) = (0, 0);
+        for (generation, (path, field)) in (2..).step_by(2).zip(effects().unwrap()) {
+            // The accounts of a bot change their currency together, and its assets with them.
+            if path == "venues[].paper.currency" {
+                continue;
+            }
+            let mut spec = spec();
+            set(&mut spec, &path, field.example);
+            let config = resolve(&spec).unwrap_or_else(|error| panic!("{path}: {error}")).bot;
+            let change = wanted(config.clone(), Some(generation));
+            match field.effect {
+                Effect::Live => {
+                    assert!(!driver.needs_restart(&change).unwrap(), "{path} is declared live");
+                    // Its only value so far is the default.
+                    assert!(config != base || path == "models.preset", "{path} changes nothing");
+                    driver.configure(change).unwrap();
+                    assert_eq!(*driver.engine.config(), config, "{path} is not taken over");
+                    driver.configure(wanted(base.clone(), Some(generation + 1))).unwrap();
+                    live += 1;
+                }
+                // How the pod runs is none of the agent's configuration.
+                Effect::Restart if path.starts_with("agent.") => assert_eq!(config, base, "{path}"),
+                Effect::Restart => {
+                    assert!(driver.needs_restart(&change).unwrap(), "{path} is declared to need a restart");
+                    restarting += 1;
+                }
+                Effect::Children { .. } | Effect::Immutable => assert_eq!(config, base, "{path}"),
+            }
+        }
+        assert!(live > 20 && restarting > 10, "{live} and {restarting}");
+    }
+}

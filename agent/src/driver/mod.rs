@@ -314,11 +314,11 @@ mod tests {
         replay::Plan { speed, on_end: crds::config::OnEnd::Hold, sources: Vec::new() }
     }
 
-    fn wanted(config: BotConfig, generation: Option<i64>) -> Configure {
+    pub(super) fn wanted(config: BotConfig, generation: Option<i64>) -> Configure {
         Configure { config, generation }
     }
 
-    async fn driver(
+    pub(super) async fn driver(
         folder: &Path,
         gate: Gate,
     ) -> (Driver, watch::Receiver<Option<Arc<View>>>, Option<Timestamp>) {

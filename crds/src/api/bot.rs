@@ -11,10 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::TradingBotStatus;
-use crate::config::{
-    AssetSpec, ConfigError, Effective, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, ScheduleSpec, State,
-    VenueSpec,
-};
+use crate::config::{AssetSpec, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, ScheduleSpec, State, VenueSpec};
 
 /// A trading agent: what it trades, from which prices, where, and within which limits.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,8 +53,16 @@ use crate::config::{
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "has(self.storage) == has(oldSelf.storage)",
-        "message": "storage is immutable: it is stated when the bot is made, or never; only its size may grow"
+        "rule": "self.?storage.?sqlite.?existingClaim == oldSelf.?storage.?sqlite.?existingClaim",
+        "message": "storage.sqlite.existingClaim is immutable: a bot keeps its journal for life; make a new bot for another one"
+    },
+    {
+        "rule": "self.?storage.?sqlite.?size.hasValue() == oldSelf.?storage.?sqlite.?size.hasValue()",
+        "message": "storage is immutable: storage.sqlite.size is stated when the bot is made, or never; it may only grow"
+    },
+    {
+        "rule": "!self.?storage.?sqlite.?size.hasValue() || !oldSelf.?storage.?sqlite.?size.hasValue() || quantity(self.storage.sqlite.size).compareTo(quantity(oldSelf.storage.sqlite.size)) >= 0",
+        "message": "storage.sqlite.size may only grow: a volume cannot shrink"
     }
 ]))]
 pub struct TradingBotSpec {
@@ -121,19 +126,39 @@ pub struct StorageSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "has(self.size) == has(oldSelf.size)",
-        "message": "size cannot be added or removed, only grow"
+        "rule": "!has(self.existingClaim) || !has(self.size)",
+        "message": "existingClaim has a size of its own: leave out size"
     },
     {
-        "rule": "!has(self.size) || !has(oldSelf.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
-        "message": "size may only grow: a volume cannot shrink"
+        "rule": "!has(self.existingClaim) || !has(self.retain) || self.retain == 'Retain'",
+        "message": "a claim that existed before the bot is never deleted with it: leave out retain, or set Retain"
     }
 ]))]
 pub struct SqliteSpec {
-    /// Size of the volume, such as 1Gi.
+    /// Size of the volume, such as 1Gi. Stated when the bot is made, or never; it may only grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20), regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
     pub size: Option<String>,
+    /// What becomes of the volume's claim when the bot is deleted. A retained claim is bound again only by
+    /// the `existingClaim` of another bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Retain>,
+    /// Name of a PersistentVolumeClaim of the bot's namespace that holds its journal already; none is made,
+    /// and this one is never changed or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub existing_claim: Option<String>,
+}
+
+/// What becomes of a claim when its bot is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Retain {
+    /// It is deleted, and the journal with it.
+    #[default]
+    Delete,
+    /// It stays.
+    Retain,
 }
 
 /// How the agent's pod runs. None of it changes how the bot trades.
@@ -142,13 +167,14 @@ pub struct SqliteSpec {
 pub struct AgentSpec {
     /// The agent's image. Left out: the one that the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$"))]
     pub image: Option<String>,
     /// Requests and limits of its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourcesSpec>,
     /// Labels of the nodes that it may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 64))]
     pub node_selector: Option<BTreeMap<String, String>>,
     /// Least severe log lines shown: error, warn, info, debug or trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,71 +202,8 @@ impl From<ResourcesSpec> for ResourceRequirements {
     }
 }
 
-/// How a bot's agent runs, with no key left open but the image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Deployment {
-    /// The agent's image, where the bot names one.
-    pub image: Option<String>,
-    /// Requests and limits of its container.
-    pub resources: ResourceRequirements,
-    /// Labels of the nodes that it may run on.
-    pub node_selector: BTreeMap<String, String>,
-    /// Least severe log lines shown.
-    pub log_level: String,
-    /// Size of the journal's volume.
-    pub size: Quantity,
-}
-
-#[derive(Deserialize)]
-struct DeploymentValue {
-    agent: AgentSpec,
-    storage: StorageSpec,
-}
-
-impl Deployment {
-    /// Reads the operator's share of an effective configuration.
-    ///
-    /// # Errors
-    /// When a value is malformed or the built-in defaults leave one out.
-    pub fn from_effective(effective: &Effective) -> Result<Self, ConfigError> {
-        let DeploymentValue { agent, storage } = serde_path_to_error::deserialize(&effective.deployment)
-            .map_err(|error| ConfigError::new(error.path().to_string(), error.into_inner().to_string()))?;
-        let AgentSpec { image, resources, node_selector, log_level } = agent;
-        let StorageSpec { sqlite } = storage;
-        let missing = |field: &str| ConfigError::new(field, "is missing; set it");
-        Ok(Self {
-            image,
-            resources: resources.ok_or_else(|| missing("agent.resources"))?.into(),
-            node_selector: node_selector.unwrap_or_default(),
-            log_level: log_level.ok_or_else(|| missing("agent.logLevel"))?,
-            size: sqlite.and_then(|s| s.size).map(Quantity).ok_or_else(|| missing("storage.sqlite.size"))?,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::resolve;
-    use serde_json::json;
-
-    #[test]
-    fn the_deployment_of_the_smallest_bot_comes_from_the_defaults() {
-        let effective = resolve(&json!({
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "bars", "replay": {"data": [
-                {"pair": "BTC-USD", "timeframe": "1h", "configMaps": [{"name": "btc", "key": "h1.csv"}]}
-            ]}}],
-            "agent": {"logLevel": "debug"}
-        }))
-        .unwrap();
-        let deployment = Deployment::from_effective(&effective).unwrap();
-        assert_eq!(deployment.image, None);
-        assert_eq!(deployment.log_level, "debug");
-        assert_eq!(deployment.size, Quantity("1Gi".into()));
-        assert_eq!(deployment.resources.limits.unwrap()["memory"], Quantity("64Mi".into()));
-    }
-
     #[test]
     fn the_crd_fits_into_a_last_applied_annotation_and_has_no_format_that_the_server_does_not_know() {
         let crd = serde_json::to_value(crate::api::trading_bot_crd().unwrap()).unwrap();

@@ -2,12 +2,19 @@
 
 mod bot;
 mod definition;
+mod deployment;
 mod manifest;
+mod reference;
 mod status;
 
-pub use bot::{AgentSpec, Deployment, ResourcesSpec, SqliteSpec, StorageSpec, TradingBot, TradingBotSpec};
+pub use bot::{
+    AgentSpec, Deployment, Journal, ResourcesSpec, Retain, SqliteSpec, StorageSpec, TradingBot,
+    TradingBotSpec,
+};
 pub use definition::trading_bot_crd;
+pub use deployment::{Deployment, Journal};
 pub use manifest::{Manifest, ManifestError, find_bot};
+pub use reference::{ReferenceError, reference};
 pub use status::{
     AccountStatus, AgentStatus, DecisionStatus, LoopHealth, PositionStatus, Summary, TradingBotStatus,
     TradingStatus,

@@ -4,6 +4,7 @@
 //! for the operator, for the agent's local mode and for `check`.
 
 mod asset;
+mod effect;
 mod exits;
 mod feed;
 mod layered;
@@ -18,12 +19,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use asset::{AssetConfig, AssetSpec};
+pub use effect::{ChangedField, Effect, EffectError, effects};
 pub use exits::{BreakEven, BreakEvenSpec, Exits, ExitsSpec, Trail, TrailSpec};
 pub use feed::{ConfigMapKey, Feed, FeedSource, FeedSpec, OnEnd, Replay, ReplayData, ReplaySpec};
 pub use layered::Layered;
 pub use merge::{Layer, Merged};
 pub use rendering::{CONFIG_VERSION, Rendering, RenderingError};
-pub use resolve::{DEFAULTS_VERSION, Effective, defaults_yaml, resolve};
+pub use resolve::{DEFAULTS_VERSION, Effective, default_values, resolve, resolve_with};
 pub use risk::{AssetRisk, AssetRiskSpec, Risk, RiskSpec, Stop, StopSpec};
 pub use validate::{ConfigError, ConfigErrors};
 pub use venue::{CostPreset, Costs, CostsSpec, Paper, PaperSpec, Venue, VenueKind, VenueSpec};

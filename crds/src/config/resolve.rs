@@ -10,13 +10,12 @@ use super::merge::{Layer, Merged, member_path};
 use super::validate::{ConfigError, ConfigErrors, validate};
 use super::{BotConfig, FeedSource, VenueKind};
 
-/// The defaults, as a person reads them.
-pub fn defaults_yaml() -> &'static str {
-    include_str!("../defaults.yaml")
-}
+/// Every version of the defaults, the oldest first. One that was released never changes: bots keep the
+/// version that they were made with.
+const VERSIONS: &[&str] = &[include_str!("../defaults/v1.yaml")];
 
-/// The version of the defaults that this build has.
-pub const DEFAULTS_VERSION: u32 = 1;
+/// The version of the defaults that new bots get.
+pub const DEFAULTS_VERSION: u32 = VERSIONS.len() as u32;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,16 +27,73 @@ struct Defaults {
     costs: BTreeMap<String, Value>,
 }
 
-static DEFAULTS: LazyLock<Result<Defaults, String>> = LazyLock::new(|| {
-    let document =
-        crate::yaml::documents(defaults_yaml()).map_err(|e| e.to_string())?.pop().unwrap_or_default();
-    let defaults: Defaults = serde_json::from_value(document).map_err(|e| e.to_string())?;
-    if defaults.version == DEFAULTS_VERSION {
-        Ok(defaults)
-    } else {
-        Err(format!("they are version {}, the code expects {DEFAULTS_VERSION}", defaults.version))
-    }
+static DEFAULTS: LazyLock<Result<Vec<Defaults>, String>> = LazyLock::new(|| {
+    let parse = |(text, version): (&&str, u32)| {
+        let document = crate::yaml::documents(text).map_err(|e| e.to_string())?.pop().unwrap_or_default();
+        let defaults: Defaults = serde_json::from_value(document).map_err(|e| e.to_string())?;
+        if defaults.version == version {
+            Ok(defaults)
+        } else {
+            Err(format!("version {version} says that it is version {}", defaults.version))
+        }
+    };
+    VERSIONS.iter().zip(1..).map(parse).collect()
 });
+
+/// The defaults of a version.
+fn defaults(version: u32) -> Result<&'static Defaults, ConfigError> {
+    let all = DEFAULTS
+        .as_ref()
+        .map_err(|error| ConfigError::new("defaults", format!("cannot be read: {error}")))?;
+    let index = usize::try_from(version).ok().and_then(|version| version.checked_sub(1));
+    index.and_then(|index| all.get(index)).ok_or_else(|| {
+        ConfigError::new(
+            "defaults",
+            format!("version {version} is unknown; this build knows 1 to {DEFAULTS_VERSION}"),
+        )
+    })
+}
+
+/// The defaults of each field that has one, by its path (`risk.stop.minPercent`, `feeds[].replay.speed`),
+/// as new bots get them.
+///
+/// # Errors
+/// None in practice: the defaults are part of this crate.
+pub fn default_values() -> Result<BTreeMap<String, Value>, ConfigError> {
+    fn leaves(value: &Value, path: &str, into: &mut BTreeMap<String, Value>) {
+        let at = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        match value {
+            Value::Object(map)
+                if !map.is_empty() && !["requests", "limits"].iter().any(|key| path.ends_with(key)) =>
+            {
+                map.iter().for_each(|(key, value)| leaves(value, &at(key), into));
+            }
+            Value::Array(members) => {
+                members.iter().for_each(|member| leaves(member, &format!("{path}[]"), into))
+            }
+            // Nothing at all is no default.
+            Value::Object(map) if map.is_empty() => {}
+            leaf => {
+                into.insert(path.to_owned(), leaf.clone());
+            }
+        }
+    }
+    let Defaults { version: _, spec, feed, venue, costs } = defaults(DEFAULTS_VERSION)?;
+    let mut values = BTreeMap::new();
+    leaves(spec, "", &mut values);
+    for (kind, value) in feed {
+        leaves(value, &format!("feeds[].{kind}"), &mut values);
+    }
+    for (kind, value) in venue {
+        leaves(value, &format!("venues[].{kind}"), &mut values);
+        if let Some(preset) = value.pointer("/costs/preset").and_then(Value::as_str)
+            && let Some(costs) = costs.get(preset)
+        {
+            leaves(costs, &format!("venues[].{kind}.costs"), &mut values);
+        }
+    }
+    Ok(values)
+}
 
 /// What all layers together say.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,14 +106,20 @@ pub struct Effective {
     pub provenance: BTreeMap<String, Layer>,
 }
 
-/// Merges a bot's spec over the defaults, resolves its references and validates the result.
+/// Merges a bot's spec over the newest defaults, resolves its references and validates the result.
 ///
 /// # Errors
 /// Every problem found, each with the field, the value and the remedy.
 pub fn resolve(spec: &Value) -> Result<Effective, ConfigErrors> {
-    let defaults = DEFAULTS
-        .as_ref()
-        .map_err(|error| ConfigError::new("defaults", format!("cannot be read: {error}")))?;
+    resolve_with(spec, DEFAULTS_VERSION)
+}
+
+/// [`resolve`] over the version of the defaults that a bot was made with.
+///
+/// # Errors
+/// As [`resolve`], and when there is no such version.
+pub fn resolve_with(spec: &Value, version: u32) -> Result<Effective, ConfigErrors> {
+    let defaults = defaults(version)?;
     let mut merged = Merged::from_layers([(Layer::Bot, spec), (Layer::Default, &defaults.spec)]);
     underlay_kinds(&mut merged, "feeds", &defaults.feed);
     underlay_kinds(&mut merged, "venues", &defaults.venue);
@@ -224,6 +286,17 @@ mod tests {
         insta::assert_yaml_snapshot!(effective.bot);
         insta::assert_yaml_snapshot!("provenance", effective.provenance);
         insta::assert_yaml_snapshot!("deployment", effective.deployment);
+    }
+
+    #[test]
+    fn every_version_of_the_defaults_makes_a_bot_and_no_other_version_does() {
+        for version in 1..=DEFAULTS_VERSION {
+            resolve_with(&smallest(), version).unwrap();
+        }
+        for version in [0, DEFAULTS_VERSION + 1] {
+            let message = resolve_with(&smallest(), version).unwrap_err().to_string();
+            assert!(message.contains(&version.to_string()), "{message}");
+        }
     }
 
     #[test]

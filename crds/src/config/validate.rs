@@ -33,6 +33,11 @@ impl ConfigError {
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
+    /// The problems, if there are any.
+    pub(crate) fn of(problems: Vec<ConfigError>) -> Option<Self> {
+        (!problems.is_empty()).then_some(Self(problems))
+    }
+
     /// Each problem.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()

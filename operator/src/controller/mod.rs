@@ -29,14 +29,16 @@ use validate::{Refusal, Validated};
 
 pub use backoff::Backoff;
 pub use bot::{Bot, BotRef, Guarded, Owner};
+pub use build::{NetworkPolicyOptions, NetworkPolicyOptionsError};
 pub use status::{Looks, Shares, operators_share};
+pub use validate::Installation;
 
 /// What every reconcile works with.
 pub struct Context {
     /// The API server.
     pub client: Client,
-    /// The image of bots that name none.
-    pub agent_image: String,
+    /// What the operator was installed with.
+    pub installation: Installation,
     /// The children that exist.
     pub children: Children,
     /// The ConfigMaps that exist.
@@ -139,7 +141,7 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
     let validated = match &bot.0 {
         Ok(bot) => {
             let found = dereference::dereference(bot, owner, &context.children, &context.config_maps);
-            validate::validate(bot, owner, found, &context.agent_image)
+            validate::validate(bot, owner, found, &context.installation)
         }
         Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
     };

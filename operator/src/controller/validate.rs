@@ -1,11 +1,25 @@
 //! Stage two: from a spec to something that can be built, or to a reason why not.
 
+use std::sync::Arc;
+
 use crds::api::{Deployment, Summary};
-use crds::config::{BotConfig, ConfigErrors, Effective, FeedSource, Rendering, resolve};
+use crds::config::{
+    BotConfig, ConfigErrors, DEFAULTS_VERSION, Effective, FeedSource, Rendering, resolve_with,
+};
 
 use super::bot::{Bot, Owner};
+use super::build::{NetworkPolicyOptions, annotation};
 use super::dereference::Dereferenced;
 use crate::reason::Reason;
+
+/// What the operator was installed with.
+#[derive(Clone, Debug, Default)]
+pub struct Installation {
+    /// The image of bots that name none.
+    pub agent_image: String,
+    /// What the network policies of all bots have in common.
+    pub network_policy: Arc<NetworkPolicyOptions>,
+}
 
 /// A bot that can be built. Builders take nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +36,10 @@ pub struct Validated {
     pub image: String,
     /// The image that a bot which names none runs: kept with the Deployment.
     pub default_image: String,
+    /// The version of the defaults that it was made with: kept with the Deployment.
+    pub defaults_version: u32,
+    /// What the network policies of all bots have in common.
+    pub network_policy: Arc<NetworkPolicyOptions>,
     /// ConfigMaps with bars, sorted.
     pub bars: Vec<String>,
     /// The configuration in words.
@@ -37,6 +55,21 @@ pub enum Refusal {
     /// The spec makes no configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The bot was made with defaults that this operator does not have.
+    #[error(
+        "the bot was made with version {version} of the defaults and this operator knows 1 to {DEFAULTS_VERSION}; \
+         install a newer operator, or move the bot to the defaults of this one: \
+         kubectl -n {namespace} annotate deployment {bot} {annotation}-",
+        annotation = annotation::DEFAULTS_VERSION
+    )]
+    UnknownDefaults {
+        /// The version, as the Deployment says it.
+        version: String,
+        /// The bot's namespace.
+        namespace: String,
+        /// The bot's name.
+        bot: String,
+    },
     /// A replay feed names ConfigMaps that do not exist.
     #[error(
         "the replay feed names ConfigMaps that do not exist in namespace {namespace}: {names}; create them"
@@ -54,6 +87,7 @@ impl Refusal {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Unreadable(_) | Self::Config(_) => Reason::InvalidSpec,
+            Self::UnknownDefaults { .. } => Reason::UnknownDefaults,
             Self::MissingConfigMaps { .. } => Reason::MissingConfigMap,
         }
     }
@@ -67,11 +101,26 @@ pub fn validate(
     bot: &Bot,
     owner: &Owner,
     found: Dereferenced,
-    agent_image: &str,
+    installation: &Installation,
 ) -> Result<Validated, Refusal> {
-    let Dereferenced { missing_config_maps, image_in_use } = found;
-    let effective = resolve(&bot.spec)?;
-    let deployment = Deployment::from_effective(&effective).map_err(ConfigErrors::from)?;
+    let Dereferenced { missing_config_maps, image_in_use, defaults_in_use } = found;
+    let Installation { agent_image, network_policy } = installation;
+    // A new operator brings new defaults; a bot that exists keeps those that it was made with.
+    let defaults_version = match defaults_in_use {
+        None => DEFAULTS_VERSION,
+        Some(text) => match text.parse() {
+            Ok(version) if (1..=DEFAULTS_VERSION).contains(&version) => version,
+            _ => {
+                return Err(Refusal::UnknownDefaults {
+                    version: text,
+                    namespace: owner.namespace.clone(),
+                    bot: owner.name.clone(),
+                });
+            }
+        },
+    };
+    let effective = resolve_with(&bot.spec, defaults_version)?;
+    let deployment = Deployment::from_effective(&effective)?;
     let Effective { bot: config, deployment: _, provenance: _ } = effective;
     if !missing_config_maps.is_empty() {
         return Err(Refusal::MissingConfigMaps {
@@ -84,8 +133,8 @@ pub fn validate(
     let (summary, bars) = describe(&config);
     let rendering = Rendering::new(config, bot.metadata.generation.unwrap_or_default())
         .map_err(|error| unreadable(&error))?;
-    // A new operator brings a new default; a bot that runs keeps the image that it was made with.
-    let default_image = image_in_use.unwrap_or_else(|| agent_image.to_owned());
+    // And likewise its image.
+    let default_image = image_in_use.unwrap_or_else(|| agent_image.clone());
     let image = deployment.image.clone().unwrap_or_else(|| default_image.clone());
     Ok(Validated {
         owner: owner.clone(),
@@ -94,6 +143,8 @@ pub fn validate(
         deployment,
         image,
         default_image,
+        defaults_version,
+        network_policy: Arc::clone(network_policy),
         bars,
         summary,
     })
@@ -145,7 +196,9 @@ pub(crate) mod tests {
 
     fn validate_with(spec: Value, found: Dereferenced) -> Result<Validated, Refusal> {
         let bot = bot(spec);
-        validate(&bot, &Owner::of(&bot.metadata).unwrap(), found, "example.com/agent:1.0")
+        let installation =
+            Installation { agent_image: "example.com/agent:1.0".into(), ..Installation::default() };
+        validate(&bot, &Owner::of(&bot.metadata).unwrap(), found, &installation)
     }
 
     /// The bot of every builder's golden file.
@@ -186,6 +239,19 @@ pub(crate) mod tests {
             (named.image.as_str(), named.default_image.as_str()),
             ("example.com/agent:1.1", "example.com/agent:0.9")
         );
+    }
+
+    #[test]
+    fn a_bot_keeps_the_defaults_that_it_was_made_with_and_says_so_when_they_are_unknown() {
+        let made_with =
+            |version: &str| Dereferenced { defaults_in_use: Some(version.into()), ..Default::default() };
+        assert_eq!(validate_with(spec(), made_with("1")).unwrap().defaults_version, 1);
+        assert_eq!(validated().defaults_version, DEFAULTS_VERSION);
+        for version in ["0", "999", "-1", "one", ""] {
+            let refusal = validate_with(spec(), made_with(version)).unwrap_err();
+            assert_eq!(refusal.reason(), Reason::UnknownDefaults);
+            assert!(refusal.to_string().contains("annotate deployment paper-btc"), "{refusal}");
+        }
     }
 
     #[test]

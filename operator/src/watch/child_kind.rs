@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::ApiResource;
 
@@ -25,13 +26,15 @@ pub enum ChildKind {
     JournalClaim,
     /// The agent's address.
     Service,
+    /// Whom the agent may reach, and who may reach it.
+    NetworkPolicy,
     /// The agent's pod.
     Deployment,
 }
 
 impl ChildKind {
     /// The kinds that are watched: all but Secrets.
-    pub const WATCHED: [Self; 8] = [
+    pub const WATCHED: [Self; 9] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
@@ -39,6 +42,7 @@ impl ChildKind {
         Self::Lease,
         Self::JournalClaim,
         Self::Service,
+        Self::NetworkPolicy,
         Self::Deployment,
     ];
 
@@ -53,6 +57,7 @@ impl ChildKind {
             Self::Lease => ApiResource::erase::<Lease>(&()),
             Self::JournalClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::Service => ApiResource::erase::<Service>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
         }
     }
@@ -68,6 +73,7 @@ impl ChildKind {
             Self::Lease => "Lease",
             Self::JournalClaim => "PersistentVolumeClaim",
             Self::Service => "Service",
+            Self::NetworkPolicy => "NetworkPolicy",
             Self::Deployment => "Deployment",
         }
     }

@@ -1,9 +1,11 @@
 //! Why a child could not be written.
 
-use crate::reason::Reason;
-use crate::watch::ChildKind;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::build::Child;
+use super::step::retained_for;
+use crate::reason::Reason;
+use crate::watch::ChildKind;
 
 /// A child that could not be made what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -16,15 +18,40 @@ pub enum ApplyError {
         /// Name of the object.
         name: String,
     },
+    /// The claim of a former bot of this name is in the way.
+    #[error(
+        "PersistentVolumeClaim {name} holds the journal of a former bot of this name that kept it; to go on with it, \
+         delete this bot and make it anew with storage.sqlite.existingClaim: {name}; to begin anew, delete the claim"
+    )]
+    ClaimRetained {
+        /// Name of the claim.
+        name: String,
+    },
+    /// The claim is gone, and an agent still writes to its volume.
+    #[error(
+        "PersistentVolumeClaim {name} is gone and the agent still writes to its volume; restore the claim, or delete \
+         the agent's pod to begin with an empty journal"
+    )]
+    ClaimLost {
+        /// Name of the claim.
+        name: String,
+    },
+    /// The claim of the journal is on its way out.
+    #[error(
+        "PersistentVolumeClaim {name} is being deleted and waits for the pod that uses it: its journal is lost when \
+         that pod ends; delete the pod to begin anew with an empty one"
+    )]
+    ClaimTerminating {
+        /// Name of the claim.
+        name: String,
+    },
     /// The child is on its way out.
-    #[error("{kind} {name} is being deleted; it is made anew once it is gone{hint}")]
+    #[error("{kind} {name} is being deleted; it is made anew once it is gone")]
     Terminating {
         /// Kind of the child.
         kind: &'static str,
         /// Name of the child.
         name: String,
-        /// What a person can do about it.
-        hint: &'static str,
     },
     /// The API server refused or failed.
     #[error("{verb} {kind} {name} failed: {}; it is tried again", words(source))]
@@ -46,6 +73,9 @@ impl ApplyError {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::NameCollision { .. } => Reason::NameCollision,
+            Self::ClaimRetained { .. } => Reason::ClaimRetained,
+            Self::ClaimLost { .. } => Reason::ClaimLost,
+            Self::ClaimTerminating { .. } => Reason::ClaimTerminating,
             Self::Terminating { .. } => Reason::ChildTerminating,
             Self::Api { .. } => Reason::ApplyFailed,
         }
@@ -54,7 +84,11 @@ impl ApplyError {
     /// Whether the API server may well take the same write a moment later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::NameCollision { .. } | Self::Terminating { .. } => false,
+            Self::NameCollision { .. }
+            | Self::ClaimRetained { .. }
+            | Self::ClaimLost { .. }
+            | Self::ClaimTerminating { .. }
+            | Self::Terminating { .. } => false,
             Self::Api { source, .. } => {
                 !matches!(source.as_ref(), kube::Error::Api(status) if status.is_forbidden() || status.is_invalid())
             }
@@ -74,16 +108,20 @@ pub fn failed(verb: &'static str, kind: ChildKind, name: &str, source: kube::Err
     ApplyError::Api { verb, kind: kind.as_str(), name: name.to_owned(), source: Box::new(source) }
 }
 
-pub fn collision(child: &Child) -> ApplyError {
-    ApplyError::NameCollision { kind: child.kind.as_str(), name: child.name.clone() }
+pub fn collision(child: &Child, existing: &ObjectMeta) -> ApplyError {
+    let name = child.name.clone();
+    match child.kind {
+        ChildKind::JournalClaim if retained_for(existing).is_some() => ApplyError::ClaimRetained { name },
+        kind => ApplyError::NameCollision { kind: kind.as_str(), name },
+    }
 }
 
 pub fn terminating(child: &Child) -> ApplyError {
-    let hint = match child.kind {
-        ChildKind::JournalClaim => "; a claim waits for the pod that uses it: delete that pod to go on",
-        _ => "",
-    };
-    ApplyError::Terminating { kind: child.kind.as_str(), name: child.name.clone(), hint }
+    let name = child.name.clone();
+    match child.kind {
+        ChildKind::JournalClaim => ApplyError::ClaimTerminating { name },
+        kind => ApplyError::Terminating { kind: kind.as_str(), name },
+    }
 }
 
 #[cfg(test)]

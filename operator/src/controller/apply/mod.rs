@@ -20,7 +20,9 @@ use serde_json::{Value, json};
 use super::bot::Owner;
 use super::build::{self, Child, Keys, annotation};
 use crate::metrics::Metrics;
-use crate::watch::{ChildKind, Children, Leases, Secrets, Write, Written, creation_entry, version};
+use crate::watch::{
+    ChildKind, Children, Connection, Leases, Secrets, Write, Written, creation_entry, version,
+};
 use error::{collision, failed, terminating};
 use step::{Step, decide, projection};
 
@@ -69,22 +71,33 @@ impl Applier<'_> {
             let write = self.written.get(child.kind, &owner.namespace, &child.name);
             let step = decide(owner, child, existing.as_deref(), write.as_ref());
             let answer = match (step, existing.as_deref()) {
+                (Step::Create, _) if self.is_lost(owner, child) => {
+                    let found = self.adopt(owner, child).await?;
+                    Some(found.ok_or_else(|| ApplyError::ClaimLost { name: child.name.clone() })?)
+                }
                 (Step::Create, _) => self.create(owner, child).await?,
                 (Step::Update, Some(existing)) => Some(self.update(owner, child, existing).await?),
                 (Step::Terminating, _) => return Err(terminating(child)),
-                (Step::Collision, _) => return Err(collision(child)),
+                (Step::Collision, Some(existing)) => return Err(collision(child, &existing.metadata)),
                 (Step::Wait, _) => {
                     applied.deployment_pending |= child.kind == ChildKind::Deployment;
                     applied.look_again = Some(Duration::from_secs(11));
                     None
                 }
-                (Step::Nothing | Step::Update, _) => None,
+                (Step::Nothing | Step::Update | Step::Collision, _) => None,
             };
             if child.kind == ChildKind::Deployment {
                 applied.deployment = answer;
             }
         }
         Ok(applied)
+    }
+
+    /// Whether an absent claim is one that a running agent writes to: a new one would hide that its journal
+    /// is lost with the pod.
+    fn is_lost(&self, owner: &Owner, child: &Child) -> bool {
+        child.kind == ChildKind::JournalClaim
+            && self.leases.connection(&owner.namespace, &owner.name) == Connection::Live
     }
 
     async fn create(&self, owner: &Owner, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
@@ -113,7 +126,7 @@ impl Applier<'_> {
         let Some(mut existing) = existing else { return Ok(None) };
         match decide(owner, child, Some(&existing), None) {
             Step::Terminating => Err(terminating(child)),
-            Step::Collision => Err(collision(child)),
+            Step::Collision => Err(collision(child, &existing.metadata)),
             _ => {
                 existing.metadata.managed_fields = creation_entry(&existing.metadata);
                 self.update(owner, child, &existing).await.map(Some)

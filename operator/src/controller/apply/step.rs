@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::super::bot::Owner;
-use super::super::build::Child;
+use super::super::build::{Child, annotation};
 use super::project::project;
 use crate::watch::{ChildKind, Write, version};
 
@@ -79,8 +79,16 @@ pub fn projection(object: &DynamicObject, child: &Child) -> Value {
 
 /// Whether the bot, this very one, controls an object.
 pub fn is_ours(metadata: &ObjectMeta, owner: &Owner) -> bool {
-    let references = metadata.owner_references.iter().flatten();
-    references.into_iter().any(|reference| reference.controller == Some(true) && reference.uid == owner.uid)
+    let mut references = metadata.owner_references.iter().flatten();
+    match references.find(|reference| reference.controller == Some(true)) {
+        Some(controller) => controller.uid == owner.uid,
+        None => retained_for(metadata) == Some(owner.uid.as_str()),
+    }
+}
+
+/// The UID of the bot that a claim without an owner was made for.
+pub fn retained_for(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.annotations.as_ref()?.get(annotation::RETAINED_FOR).map(String::as_str)
 }
 
 /// Whether a bot of the same name that is gone controls an object. Garbage collection takes it away.

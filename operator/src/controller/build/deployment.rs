@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::config::DEFAULTS_VERSION;
+use crds::api::Journal;
 use crds::contract::{
     AGENT_PORT, BARS_DIR, CONFIG_DIR, JOURNAL_DIR, KEYS_DIR, api_secret_name, child_name, env,
 };
@@ -30,7 +30,7 @@ pub fn build(bot: &Validated) -> Deployment {
     let mut metadata = named_after(&bot.owner);
     metadata.annotations = Some(BTreeMap::from([
         (annotation::AGENT_IMAGE.to_owned(), bot.default_image.clone()),
-        (annotation::DEFAULTS_VERSION.to_owned(), DEFAULTS_VERSION.to_string()),
+        (annotation::DEFAULTS_VERSION.to_owned(), bot.defaults_version.to_string()),
         (annotation::API_KEY_SECRET.to_owned(), api_secret_name(&bot.owner.name, &bot.owner.uid)),
     ]));
     Deployment {
@@ -180,6 +180,10 @@ fn volumes(bot: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
+    let claim = match &bot.deployment.journal {
+        Journal::Own { .. } => name.clone(),
+        Journal::Existing(claim) => claim.clone(),
+    };
     let mut volumes = vec![
         config_map("config", &name),
         Volume {
@@ -194,7 +198,7 @@ fn volumes(bot: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
         Volume {
             name: "journal".into(),
             persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: name,
+                claim_name: claim,
                 ..PersistentVolumeClaimVolumeSource::default()
             }),
             ..Volume::default()
@@ -227,9 +231,27 @@ fn volumes(bot: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
 #[cfg(test)]
 mod tests {
     use super::super::super::validate::tests::validated;
+    use super::*;
 
     #[test]
     fn golden() {
-        insta::assert_yaml_snapshot!(super::build(&validated()));
+        insta::assert_yaml_snapshot!(build(&validated()));
+    }
+
+    /// When this fails, the next release restarts every agent that runs: what a new field of the spec adds
+    /// must leave the template of a bot that does not use it as it is.
+    #[test]
+    fn the_pod_template_is_the_same_to_the_byte_in_every_version_of_the_operator() {
+        let template = build(&validated()).spec.unwrap().template;
+        insta::assert_snapshot!("pod_template", serde_json::to_string_pretty(&template).unwrap());
+    }
+
+    #[test]
+    fn the_journal_of_a_bot_that_brings_its_claim_is_on_that_claim() {
+        let mut bot = validated();
+        bot.deployment.journal = Journal::Existing("former".into());
+        let pod = build(&bot).spec.unwrap().template.spec.unwrap();
+        let journal = pod.volumes.unwrap().into_iter().find(|volume| volume.name == "journal").unwrap();
+        assert_eq!(journal.persistent_volume_claim.unwrap().claim_name, "former");
     }
 }

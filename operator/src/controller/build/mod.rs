@@ -8,6 +8,7 @@ mod config_map;
 mod deployment;
 mod journal_claim;
 mod lease;
+mod network_policy;
 mod role;
 mod role_binding;
 mod service;
@@ -30,6 +31,7 @@ use crate::watch::ChildKind;
 
 pub use api_secret::{Keys, build as api_secret};
 pub use lease::held_by_unknown;
+pub use network_policy::{NetworkPolicyOptions, NetworkPolicyOptionsError};
 
 /// Annotations of the children.
 pub mod annotation {
@@ -39,10 +41,12 @@ pub mod annotation {
     pub const RESTART_HASH: &str = "trading.three-rivers-tech.com/restart-hash";
     /// On the Deployment: the image of a bot that names none. Remove it to move to the operator's.
     pub const AGENT_IMAGE: &str = "trading.three-rivers-tech.com/agent-image";
-    /// On the Deployment: the version of the built-in defaults.
+    /// On the Deployment: the version of the built-in defaults. Remove it to move to the operator's.
     pub const DEFAULTS_VERSION: &str = "trading.three-rivers-tech.com/defaults-version";
     /// On the Deployment: the Secret whose creation was answered. The operator may not read Secrets.
     pub const API_KEY_SECRET: &str = "trading.three-rivers-tech.com/api-key-secret";
+    /// On a claim that outlives its bot and so has no owner: the UID of the bot that it was made for.
+    pub const RETAINED_FOR: &str = "trading.three-rivers-tech.com/retained-for";
 }
 
 /// An object as the operator wants it.
@@ -64,16 +68,22 @@ pub struct Child {
 /// # Errors
 /// None in practice: every object is JSON.
 pub fn build(bot: &Validated) -> Result<Vec<Child>, RenderingError> {
-    Ok(vec![
+    let mut children = vec![
         child(ChildKind::ServiceAccount, &service_account::build(bot))?,
         child(ChildKind::Role, &role::build(bot))?,
         child(ChildKind::RoleBinding, &role_binding::build(bot))?,
         child(ChildKind::ConfigMap, &config_map::build(bot)?)?,
         child(ChildKind::Lease, &lease::build(bot))?,
-        child(ChildKind::JournalClaim, &journal_claim::build(bot))?,
-        child(ChildKind::Service, &service::build(bot))?,
-        child(ChildKind::Deployment, &deployment::build(bot))?,
-    ])
+    ];
+    if let Some(claim) = journal_claim::build(bot) {
+        children.push(child(ChildKind::JournalClaim, &claim)?);
+    }
+    children.push(child(ChildKind::Service, &service::build(bot))?);
+    if let Some(policy) = network_policy::build(bot) {
+        children.push(child(ChildKind::NetworkPolicy, &policy)?);
+    }
+    children.push(child(ChildKind::Deployment, &deployment::build(bot))?);
+    Ok(children)
 }
 
 fn child<K: Resource + Serialize>(kind: ChildKind, object: &K) -> Result<Child, RenderingError> {
