@@ -77,7 +77,6 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{driver, wanted};
-    use super::*;
     use crate::gate::Gate;
     use crds::config::{Effect, effects, resolve};
     use serde_json::{Map, Value, json};

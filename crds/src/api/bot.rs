@@ -41,7 +41,7 @@ use crate::config::{AssetSpec, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, Schedu
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Models", type_ = "string", json_path = ".status.summary.models", priority = 1),
     printcolumn(name = "Assets", type_ = "string", json_path = ".status.summary.assets", priority = 1),
-    printcolumn(name = "Config", type_ = "string", json_path = ".status.configHash", priority = 1),
+    printcolumn(name = "Config", type_ = "string", json_path = ".status.summary.config", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.agent.image", priority = 1),
     printcolumn(
         name = "Message",

@@ -50,6 +50,9 @@ pub struct Summary {
     pub models: String,
     /// The pairs.
     pub assets: String,
+    /// The beginning of `configHash`: enough to tell configurations apart.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config: String,
 }
 
 /// The agent that holds the lease.

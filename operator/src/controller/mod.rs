@@ -12,7 +12,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::api::TradingBotStatus;
+use crds::api::{Journal, TradingBotStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::error_boundary::InvalidObject;
@@ -197,10 +197,18 @@ async fn apply_all(
         metrics: &context.metrics,
     };
     match applier.apply(owner, &children).await {
-        Ok(applied) => Ok(Ok(applied)),
+        Ok(applied) => Ok(terminating_claim(validated, owner, context).map_or(Ok(applied), Err)),
         Err(error) if error.is_passing() && context.backoff.failures(&owner.uid) == 0 => Err(error.into()),
         Err(error) => Ok(Err(error)),
     }
+}
+
+/// The trouble with a claim that the bot brought and that is being deleted.
+fn terminating_claim(validated: &Validated, owner: &Owner, context: &Context) -> Option<ApplyError> {
+    let Journal::Existing(name) = &validated.deployment.journal else { return None };
+    let claim = context.children.get(ChildKind::JournalClaim, &owner.namespace, name)?;
+    claim.metadata.deletion_timestamp.as_ref()?;
+    Some(ApplyError::ClaimTerminating { name: name.clone() })
 }
 
 async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context) -> Result<(), Failure> {

@@ -130,9 +130,10 @@ pub fn validate(
     }
     let unreadable = |error: &dyn std::fmt::Display| Refusal::Unreadable(error.to_string());
     let restart_hash = config.restart_hash().map_err(|error| unreadable(&error))?;
-    let (summary, bars) = describe(&config);
+    let (mut summary, bars) = describe(&config);
     let rendering = Rendering::new(config, bot.metadata.generation.unwrap_or_default())
         .map_err(|error| unreadable(&error))?;
+    summary.config = rendering.config_hash.chars().take(12).collect();
     // And likewise its image.
     let default_image = image_in_use.unwrap_or_else(|| agent_image.clone());
     let image = deployment.image.clone().unwrap_or_else(|| default_image.clone());
@@ -167,6 +168,7 @@ fn describe(config: &BotConfig) -> (Summary, Vec<String>) {
         venues: venues.iter().map(|venue| venue.name.clone()).collect::<Vec<_>>().join(", "),
         models: models.preset.as_str().to_owned(),
         assets: assets.iter().map(|asset| asset.pair.to_string()).collect::<Vec<_>>().join(", "),
+        config: String::new(),
     };
     (summary, bars)
 }
@@ -218,7 +220,8 @@ pub(crate) mod tests {
                 state: "Running".into(),
                 venues: "paper".into(),
                 models: "rules".into(),
-                assets: "BTC-USD".into()
+                assets: "BTC-USD".into(),
+                config: validated.rendering.config_hash[..12].into(),
             }
         );
     }

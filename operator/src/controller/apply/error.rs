@@ -39,7 +39,7 @@ pub enum ApplyError {
     /// The claim of the journal is on its way out.
     #[error(
         "PersistentVolumeClaim {name} is being deleted and waits for the pod that uses it: its journal is lost when \
-         that pod ends; delete the pod to begin anew with an empty one"
+         that pod ends; copy the journal while the pod runs, or delete the pod to go on without it"
     )]
     ClaimTerminating {
         /// Name of the claim.
