@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use lab::Lab;
 use serde_json::Value;
 
+use crate::audit::Audit;
 use crate::{repository, wait};
 
 /// A cluster and the programs to look at it.
@@ -77,6 +78,16 @@ impl Cluster {
     /// The kubeconfig, for programs that run outside.
     pub fn kubeconfig(&self) -> PathBuf {
         self.lab.kubeconfig()
+    }
+
+    /// The API server's URL.
+    pub fn server(&self) -> String {
+        self.lab.plan().url()
+    }
+
+    /// What the API server was asked, from the cluster's beginning.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.lab.audit_log())
     }
 
     /// A kubectl command.

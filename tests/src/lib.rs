@@ -1,10 +1,12 @@
 //! Fixtures of the system tests.
 
 pub mod account;
+pub mod audit;
 pub mod cluster;
 pub mod faker;
 pub mod kstatus;
 pub mod local;
+pub mod operator;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

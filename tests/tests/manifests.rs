@@ -1,34 +1,9 @@
 //! Bad manifests, as a person applies them: by the API server or by the operator, each is answered with its remedy.
 
-use std::process::{Child, Command, Stdio};
-
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, condition};
-use tests::local::free_port;
-use tests::{binary, wait};
-
-/// The operator outside the cluster, as a developer runs it; ended with the test.
-struct Operator(Child);
-
-impl Operator {
-    fn start(cluster: &Cluster) -> Self {
-        let child = Command::new(binary("tradingbot-operator"))
-            .env("KUBECONFIG", cluster.kubeconfig())
-            .args(["run", "--agent-image", "localhost/tradingbot-agent:test"])
-            .args(["--address", &format!("127.0.0.1:{}", free_port())])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the operator runs");
-        Self(child)
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
+use tests::operator::Operator;
+use tests::wait;
 
 fn good(name: &str) -> Value {
     json!({

@@ -121,6 +121,12 @@ impl Lab {
         self.plan.kubeconfig()
     }
 
+    /// The API server's audit log at level `Metadata`: one `audit.k8s.io/v1` event a line for each answered call, by
+    /// whom and of what, never with contents.
+    pub fn audit_log(&self) -> PathBuf {
+        self.plan.audit_log()
+    }
+
     /// How far the lab has come.
     ///
     /// # Errors

@@ -105,6 +105,11 @@ impl Plan {
         self.folder.join("logs").join(format!("{part}.log"))
     }
 
+    /// The API server's audit log, one JSON object a line: see [`crate::Lab::audit_log`].
+    pub fn audit_log(&self) -> PathBuf {
+        self.log("audit")
+    }
+
     /// The kubeconfig of a cluster administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.file("kubeconfig")

@@ -1,11 +1,15 @@
 //! The API server.
 
-use super::{Part, pki};
+use serde_json::json;
+
+use super::{Part, configuration, pki};
 use crate::Error;
 use crate::plan::{Place, Plan};
 
 pub(crate) fn part(plan: &Plan) -> Result<Part, Error> {
     let ports = plan.ports();
+    let policy = plan.file("audit-policy.json");
+    configuration(&policy, &audit_policy())?;
     let mut flags = vec![
         ("etcd-servers", format!("http://127.0.0.1:{}", ports.etcd)),
         ("secure-port", ports.apiserver.to_string()),
@@ -26,6 +30,11 @@ pub(crate) fn part(plan: &Plan) -> Result<Part, Error> {
         // Without it `kubectl exec` and `logs` ask for the node by name, which nothing resolves.
         ("kubelet-preferred-address-types", "InternalIP".into()),
         ("profiling", "false".into()),
+        ("audit-policy-file", policy.display().to_string()),
+        ("audit-log-path", plan.audit_log().display().to_string()),
+        // In MB. A test that reads the log wants all of it; a lab that runs for days keeps two such files.
+        ("audit-log-maxsize", "1000".into()),
+        ("audit-log-maxbackup", "1".into()),
     ];
     match plan.place {
         Place::Namespace => {
@@ -40,4 +49,18 @@ pub(crate) fn part(plan: &Plan) -> Result<Part, Error> {
         }
     }
     Part::new("kube-apiserver", flags)
+}
+
+/// Who called what, without bodies, once a call is answered (a watch: once it begins, and when it ends). Probes
+/// are left out.
+fn audit_policy() -> serde_json::Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "None", "nonResourceURLs": ["/livez*", "/readyz*", "/healthz*"]},
+            {"level": "Metadata"},
+        ],
+    })
 }
