@@ -134,6 +134,31 @@ impl Cluster {
         (!json.is_empty()).then(|| serde_json::from_str(&json).expect("kubectl prints JSON"))
     }
 
+    /// Objects of a namespace as `kubectl get` lists them.
+    ///
+    /// # Errors
+    /// What kubectl says when it fails.
+    pub fn try_list(&self, namespace: &str, what: &[&str]) -> Result<Vec<Value>, String> {
+        let output = self
+            .kubectl(&["get", "-n", namespace, "-o", "json", "--request-timeout=10s"])
+            .args(what)
+            .output()
+            .expect("kubectl runs");
+        if !output.status.success() {
+            return Err(text(&output.stderr));
+        }
+        let mut list: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        match list["items"].take() {
+            Value::Array(items) => Ok(items),
+            other => Err(format!("kubectl lists {other}")),
+        }
+    }
+
+    /// Kills a part of the control plane, such as `etcd`, and has it started again.
+    pub fn kill(&self, part: &str) {
+        self.lab.kill(part).expect("a part of the lab");
+    }
+
     /// A namespace for one test, with the sample bars in it.
     pub fn namespace(&self, name: &str) -> String {
         self.run(&["create", "namespace", name]);

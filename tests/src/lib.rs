@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod cluster;
 pub mod faker;
+pub mod faults;
 pub mod kstatus;
 pub mod local;
 pub mod operator;

@@ -47,6 +47,12 @@ pub enum Error {
     /// Something that takes a node was asked of a lab without one.
     #[error("lab {0:?} has no node: add one with `lab up --node --name {0}`")]
     NoNode(String),
+    /// A name that is no part's.
+    #[error(
+        "{0:?} is no part of a lab: the parts are etcd, kube-apiserver, kube-controller-manager, kube-scheduler and, \
+         with a node, containerd, kubelet and kube-proxy"
+    )]
+    NoPart(String),
     /// Debian packages are missing.
     #[error("missing: {}; install with `apt-get install --no-install-recommends {}`", describe(.0), names(.0))]
     Packages(Vec<crate::packages::Package>),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::plan::{self, Place, Plan};
 use crate::status::{Status, Step};
-use crate::supervisor::{BARE, LOCK, NODE_WANTED, open_log};
+use crate::supervisor::{BARE, LOCK, NODE_WANTED, kill_wanted, open_log};
 use crate::{Error, fixture, image, log, packages, sandbox, teardown, tools};
 
 /// How often the supervisor's status is read.
@@ -147,6 +147,24 @@ impl Lab {
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
         let mut kubectl = std::process::Command::new(tools::path("kubectl")?);
         crate::command::run(kubectl.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments))
+    }
+
+    /// Kills a part as `kill -9` does and has it started again, on the same port and with the data it had. Returns once
+    /// it is started, which is before it serves.
+    ///
+    /// # Errors
+    /// When there is no such part, or the lab ends meanwhile.
+    pub fn kill(&self, part: &str) -> Result<(), Error> {
+        crate::parts::named(part, &self.plan)?;
+        let wanted = self.plan.file(&kill_wanted(part));
+        fs::write(&wanted, "").map_err(Error::file("write", &wanted))?;
+        while wanted.exists() {
+            if !self.is_running() {
+                return Err(Error::Dead(self.plan.name.clone()));
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
     }
 
     /// Loads a docker or OCI archive into the node's container runtime.

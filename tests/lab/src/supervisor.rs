@@ -1,4 +1,5 @@
-//! The process that owns all parts of a running lab: it starts them, watches them, and ends with the first that dies.
+//! The process that owns all parts of a running lab: it starts them, watches them, and ends with the first that dies
+//! unless it was asked to kill it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -28,6 +29,11 @@ pub(crate) const NODE_WANTED: &str = "node.wanted";
 /// Its existence in the lab's folder asks the supervisor for no controllers.
 pub(crate) const BARE: &str = "bare";
 
+/// Its existence in the lab's folder asks the supervisor to kill a part and to start it again; then it is removed.
+pub(crate) fn kill_wanted(part: &str) -> String {
+    format!("kill.{part}")
+}
+
 /// Held by the supervisor as long as it lives.
 pub(crate) const LOCK: &str = "supervisor.lock";
 
@@ -50,13 +56,16 @@ pub async fn run(plan: Plan) -> Result<(), Error> {
         begin: RefCell::new(Instant::now()),
     };
     supervisor.status.borrow().write(&supervisor.plan)?;
-    let failure = tokio::select! {
-        failure = supervisor.watch() => failure,
+    let trouble = tokio::select! {
+        trouble = supervisor.watch() => trouble,
         result = supervisor.work() => match result {
             Ok(never) => match never {},
-            Err(Trouble::Part(failure)) => failure,
-            Err(Trouble::Own(error)) => Failure { part: "supervisor".into(), what: format!("failed: {error}") },
+            Err(trouble) => trouble,
         },
+    };
+    let failure = match trouble {
+        Trouble::Part(failure) => failure,
+        Trouble::Own(error) => Failure { part: "supervisor".into(), what: format!("failed: {error}") },
     };
     eprintln!("{} {}", failure.part, failure.what);
     supervisor.status.borrow_mut().failure = Some(failure);
@@ -89,15 +98,28 @@ impl From<Error> for Trouble {
 }
 
 impl Supervisor {
-    /// Returns when a part has ended. Also buries processes whose parents are gone, for in its process namespace the
-    /// supervisor is the first process.
-    async fn watch(&self) -> Failure {
+    /// Returns when a part has ended that nobody asked to kill. Also buries processes whose parents are gone, for in
+    /// its process namespace the supervisor is the first process.
+    async fn watch(&self) -> Trouble {
         loop {
             while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-                let mut running = self.running.borrow_mut();
-                if let Some(position) = running.iter().position(|(other, _)| *other == pid) {
-                    let (_, part) = running.remove(position);
-                    return Failure { part: part.into(), what: ending(status) };
+                let position = self.running.borrow().iter().position(|(other, _)| *other == pid);
+                let Some(position) = position else { continue };
+                let (_, part) = self.running.borrow_mut().remove(position);
+                let wanted = self.plan.file(&kill_wanted(part));
+                if !wanted.exists() {
+                    return Trouble::Part(Failure { part: part.into(), what: ending(status) });
+                }
+                let again = parts::named(part, &self.plan)
+                    .and_then(|part| self.start(part))
+                    .and_then(|()| std::fs::remove_file(&wanted).map_err(Error::file("remove", &wanted)));
+                if let Err(error) = again {
+                    return Trouble::Own(error);
+                }
+            }
+            for (pid, part) in self.running.borrow().iter() {
+                if self.plan.file(&kill_wanted(part)).exists() {
+                    kill_process(*pid, Signal::KILL).ok();
                 }
             }
             tokio::time::sleep(TICK).await;

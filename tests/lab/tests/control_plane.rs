@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lab::plan::Plan;
 use lab::{Error, Lab, Options};
-use traces::{Traces, host_folders, kill};
+use traces::{Traces, host_folders, kill, process};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -97,6 +97,29 @@ fn a_part_that_dies_is_named_with_its_log_and_the_next_up_starts_anew() {
     let lab = Lab::up(&options, |_| {}).unwrap();
     assert_eq!(lab.kubectl(&["get", "--raw=/readyz"]).unwrap(), "ok");
     Lab::down(&options.name).unwrap();
+}
+
+#[test]
+fn a_part_that_is_killed_on_request_comes_back_with_its_data() {
+    let lab = Lab::control_plane().unwrap();
+    lab.kubectl(&["create", "namespace", "kept"]).unwrap();
+    for (part, flag) in [
+        ("etcd", "--data-dir"),
+        ("kube-apiserver", "--secure-port"),
+        ("kube-controller-manager", "--secure-port"),
+        ("kube-scheduler", "--secure-port"),
+    ] {
+        let before = process(lab.plan(), &[part, flag]);
+        lab.kill(part).unwrap();
+        assert_ne!(process(lab.plan(), &[part, flag]), before, "{part} is another process");
+        let start = Instant::now();
+        while let Err(error) = lab.kubectl(&["get", "namespace", "kept"]) {
+            assert!(start.elapsed() < 3 * SOON, "{error}");
+        }
+    }
+    assert!(lab.is_running());
+    let error = lab.kill("kube-dns").unwrap_err().to_string();
+    assert!(error.contains("kube-dns") && error.contains("kube-apiserver"), "{error}");
 }
 
 #[test]

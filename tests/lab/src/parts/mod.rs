@@ -33,6 +33,23 @@ impl Part {
     }
 }
 
+/// A part by its name.
+///
+/// # Errors
+/// When there is none of that name.
+pub(crate) fn named(name: &str, plan: &Plan) -> Result<Part, Error> {
+    match name {
+        "etcd" => etcd::part(plan),
+        "kube-apiserver" => apiserver::part(plan),
+        "kube-controller-manager" => controller_manager::part(plan),
+        "kube-scheduler" => scheduler::part(plan),
+        "containerd" => containerd::part(plan),
+        "kubelet" => kubelet::part(plan),
+        "kube-proxy" => proxy::part(plan),
+        _ => Err(Error::NoPart(name.into())),
+    }
+}
+
 /// A file of `pki/` as a flag's value.
 fn pki(plan: &Plan, name: &str) -> String {
     plan.file("pki").join(name).display().to_string()

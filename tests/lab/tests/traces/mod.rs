@@ -92,14 +92,19 @@ pub fn host_folders() -> BTreeSet<&'static str> {
     HOST_FOLDERS.iter().copied().filter(|path| Path::new(path).exists()).collect()
 }
 
-/// Kills the process of the lab whose command line holds all of `words`.
-pub fn kill(plan: &Plan, words: &[&str]) {
+/// The process of the lab whose command line holds all of `words`.
+pub fn process(plan: &Plan, words: &[&str]) -> u32 {
     let found = processes(plan, &BTreeSet::new()).into_iter().find(|pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         words.iter().all(|word| line.contains(word)) && !line.starts_with("unshare")
     });
-    let pid = found.unwrap_or_else(|| panic!("no process with {words:?}"));
+    found.unwrap_or_else(|| panic!("no process with {words:?}"))
+}
+
+/// Kills that process.
+pub fn kill(plan: &Plan, words: &[&str]) {
+    let pid = process(plan, words);
     let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(status.success());
 }
