@@ -12,20 +12,23 @@ use super::*;
 /// Long enough to come in pieces.
 const ANSWER: &str = "0123456789012345678901234567890123456789";
 
+/// Targets and credentials of the requests that arrived.
+type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
 /// A server that answers everything with [`ANSWER`] and watches with an event per 20 ms, a proxy before it, and a
 /// client that tries nothing twice.
 struct Bench {
     proxy: Proxy,
     client: Client,
     runtime: Runtime,
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Asked,
 }
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Runtime::new().unwrap();
-        let asked = Arc::<Mutex<Vec<_>>>::default();
+        let asked = Asked::default();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let kubeconfig = folder.path().join("user.kubeconfig");
         let text = json!({
@@ -87,7 +90,7 @@ impl Bench {
     }
 }
 
-async fn upstream(listener: TcpListener, asked: Arc<Mutex<Vec<(String, Option<String>)>>>) {
+async fn upstream(listener: TcpListener, asked: Asked) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let asked = Arc::clone(&asked);
