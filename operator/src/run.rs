@@ -25,7 +25,7 @@ use crate::controller::{
 };
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
-use crate::watch::{BotWatch, Children, ConfigMaps, Leases, Secrets, Triggers, Written};
+use crate::watch::{BotWatch, Children, ConfigMaps, Leases, Secrets, Triggers};
 
 /// A shutdown does not wait longer for connections that are still open.
 const HTTP_GRACE: Duration = Duration::from_millis(500);
@@ -66,12 +66,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     let mut tasks = JoinSet::new();
     let (triggers, triggered) = Triggers::new(bots.clone());
-    let (leases, written) = (Arc::<Leases>::default(), Arc::<Written>::default());
+    let leases = Arc::<Leases>::default();
     let context = Arc::new(Context {
-        children: Children::watch(&client, &triggers, &written, &leases, &mut tasks),
+        children: Children::watch(&client, &triggers, &leases, &mut tasks),
         config_maps: ConfigMaps::watch(&client, triggers.clone(), &mut tasks),
         leases: Arc::clone(&leases),
-        written,
         secrets: Secrets::default(),
         causes: triggers.causes(),
         looks: Looks::default(),
@@ -108,7 +107,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn listed(context: &Context) -> anyhow::Result<()> {
-    context.children.wait_until_ready().await.context("a watch ended")?;
+    context.children.wait_until_ready().await;
     context.config_maps.wait_until_ready().await;
     Ok(())
 }

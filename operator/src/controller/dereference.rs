@@ -4,11 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use kube::ResourceExt;
-
 use super::bot::{Bot, Owner};
-use super::build::annotation;
-use crate::watch::{ChildKind, Children, ConfigMaps};
+use crate::watch::{ChildKind, Children, ConfigMaps, Seen};
 
 /// What a bot's spec refers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,15 +22,16 @@ pub struct Dereferenced {
 pub fn dereference(bot: &Bot, owner: &Owner, children: &Children, config_maps: &ConfigMaps) -> Dereferenced {
     let deployment = children
         .get(ChildKind::Deployment, &owner.namespace, &crds::contract::child_name(&owner.name))
-        .filter(|deployment| super::apply::is_ours(&deployment.metadata, owner));
-    let noted = |key: &str| deployment.as_ref()?.annotations().get(key).cloned();
+        .filter(|deployment| deployment.is_of(owner));
+    let facts = deployment.as_ref().and_then(Seen::deployment);
+    let noted = |noted: Option<&Box<str>>| noted.map(|noted| noted.clone().into_string());
     Dereferenced {
         missing_config_maps: bot
             .config_maps()
             .into_iter()
             .filter(|name| !config_maps.exists(&owner.namespace, name))
             .collect(),
-        image_in_use: noted(annotation::AGENT_IMAGE),
-        defaults_in_use: noted(annotation::DEFAULTS_VERSION),
+        image_in_use: noted(facts.and_then(|facts| facts.agent_image.as_ref())),
+        defaults_in_use: noted(facts.and_then(|facts| facts.defaults_version.as_ref())),
     }
 }

@@ -22,15 +22,15 @@ use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 use crate::reason::Reason;
-use crate::watch::{Cause, Causes, ChildKind, Children, ConfigMaps, Leases, Secrets, Written, version};
+use crate::watch::{Cause, Causes, ChildKind, Children, ConfigMaps, Leases, Secrets, Seen, version};
 use apply::{Applied, Applier, ApplyError};
-use status::{Looked, Observed, Outcome, Rollout, Stated};
+use status::{Looked, Observed, Outcome, Stated};
 use validate::{Refusal, Validated};
 
 pub use backoff::Backoff;
 pub use bot::{Bot, BotRef, Guarded, Owner};
 pub use build::{NetworkPolicyOptions, NetworkPolicyOptionsError};
-pub use status::{Looks, Shares, operators_share};
+pub use status::{Looks, Rollout, Shares, operators_share};
 pub use validate::Installation;
 
 /// What every reconcile works with.
@@ -45,8 +45,6 @@ pub struct Context {
     pub config_maps: ConfigMaps,
     /// Who trades.
     pub leases: Arc<Leases>,
-    /// The children that were written.
-    pub written: Arc<Written>,
     /// The Secrets that were created.
     pub secrets: Secrets,
     /// What each bot waits with.
@@ -145,7 +143,6 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         }
         Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
     };
-    let mut answered = context.looks.get(&owner.uid).and_then(|looked| looked.answered.clone());
     let (outcome, error) = match &validated {
         Ok(validated) => {
             let stated = Stated::from(validated);
@@ -153,9 +150,6 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
                 Ok(applied) => {
                     if let Some(wait) = applied.look_again {
                         context.causes.stages_in(owner.bot_ref(), wait);
-                    }
-                    if let Some(answer) = &applied.deployment {
-                        answered = Some((version(&answer.metadata), Rollout::of(Some(answer))));
                     }
                     (Outcome::Applied(stated), None)
                 }
@@ -168,7 +162,7 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         }
     };
     let generation = bot.meta().generation.unwrap_or_default();
-    let looked = Arc::new(Looked { generation, outcome, answered });
+    let looked = Arc::new(Looked { generation, outcome });
     context.looks.keep(&owner.uid, Arc::clone(&looked));
     report(bot, owner, &looked, context).await?;
     match error {
@@ -191,7 +185,6 @@ async fn apply_all(
     let applier = Applier {
         client: &context.client,
         children: &context.children,
-        written: &context.written,
         leases: &context.leases,
         secrets: &context.secrets,
         metrics: &context.metrics,
@@ -207,18 +200,17 @@ async fn apply_all(
 fn terminating_claim(validated: &Validated, owner: &Owner, context: &Context) -> Option<ApplyError> {
     let Journal::Existing(name) = &validated.deployment.journal else { return None };
     let claim = context.children.get(ChildKind::JournalClaim, &owner.namespace, name)?;
-    claim.metadata.deletion_timestamp.as_ref()?;
-    Some(ApplyError::ClaimTerminating { name: name.clone() })
+    claim.is_terminating.then(|| ApplyError::ClaimTerminating { name: name.clone() })
 }
 
 async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context) -> Result<(), Failure> {
-    let cached = context.children.get(
+    let deployment = context.children.get(
         ChildKind::Deployment,
         &owner.namespace,
         &crds::contract::child_name(&owner.name),
     );
-    let rollout =
-        looked.rollout(cached.map(|cached| (version(&cached.metadata), Rollout::of(Some(&cached)))));
+    let facts = deployment.as_ref().and_then(Seen::deployment);
+    let rollout = facts.map_or(&Rollout::Progressing, |facts| &facts.rollout);
     let default = TradingBotStatus::default();
     let seen = bot.0.as_ref().ok().map(|bot| bot.status.as_ref().unwrap_or(&default));
     let before = context.shares.newest(&owner.uid, version(bot.meta()), seen);
@@ -226,7 +218,7 @@ async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context
         owner,
         generation: looked.generation,
         outcome: &looked.outcome,
-        rollout: &rollout,
+        rollout,
         connection: context.leases.connection(&owner.namespace, &owner.name),
         agent_hash: seen.and_then(|status| Some(status.agent.as_ref()?.config_hash.as_str())),
     };

@@ -7,8 +7,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::core::ApiResource;
 
-/// A kind of child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A kind of child, in the order of their writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChildKind {
     /// The agent's identity.
     ServiceAccount,

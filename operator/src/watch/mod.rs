@@ -5,8 +5,10 @@ mod cause;
 mod child_kind;
 mod children;
 mod config_maps;
+mod content;
 mod leases;
-mod written;
+mod secrets;
+mod seen;
 
 use std::sync::Arc;
 
@@ -19,10 +21,12 @@ use crate::controller::{BotRef, Guarded};
 pub use bots::BotWatch;
 pub use cause::{Cause, Causes};
 pub use child_kind::ChildKind;
-pub use children::{Children, creation_entry};
+pub use children::{Children, Shown};
 pub use config_maps::ConfigMaps;
+pub use content::{Digest, quantity};
 pub use leases::{Connection, Leases};
-pub use written::{Secrets, Write, Written};
+pub use secrets::Secrets;
+pub use seen::{Change, DeploymentFacts, Facts, Seen};
 
 /// Asks the controller to look at bots again.
 #[derive(Clone, Debug)]

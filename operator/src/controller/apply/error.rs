@@ -1,11 +1,8 @@
 //! Why a child could not be written.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 use super::super::build::Child;
-use super::step::retained_for;
 use crate::reason::Reason;
-use crate::watch::ChildKind;
+use crate::watch::{ChildKind, Seen};
 
 /// A child that could not be made what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -108,17 +105,17 @@ pub fn failed(verb: &'static str, kind: ChildKind, name: &str, source: kube::Err
     ApplyError::Api { verb, kind: kind.as_str(), name: name.to_owned(), source: Box::new(source) }
 }
 
-pub fn collision(child: &Child, existing: &ObjectMeta) -> ApplyError {
+pub fn collision(child: &Child, existing: &Seen) -> ApplyError {
     let name = child.name.clone();
     match child.kind {
-        ChildKind::JournalClaim if retained_for(existing).is_some() => ApplyError::ClaimRetained { name },
+        ChildKind::JournalClaim if existing.retained_for.is_some() => ApplyError::ClaimRetained { name },
         kind => ApplyError::NameCollision { kind: kind.as_str(), name },
     }
 }
 
-pub fn terminating(child: &Child) -> ApplyError {
-    let name = child.name.clone();
-    match child.kind {
+pub fn terminating(kind: ChildKind, name: &str) -> ApplyError {
+    let name = name.to_owned();
+    match kind {
         ChildKind::JournalClaim => ApplyError::ClaimTerminating { name },
         kind => ApplyError::Terminating { kind: kind.as_str(), name },
     }

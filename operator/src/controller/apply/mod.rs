@@ -1,42 +1,40 @@
 //! Stage four: makes the cluster's children those that were built, with as few writes as it takes.
 //!
 //! What is absent is created by POST. What exists is applied server-side, forced, and only when it
-//! differs. What belongs to someone else is never touched.
+//! differs. What belongs to someone else is never touched. What a former bot of the same name left behind
+//! is deleted first, and what this one no longer asks for is deleted last.
 
 mod error;
 mod project;
 mod step;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crds::contract::{LABEL_BOT, OPERATOR_MANAGER, api_secret_name, child_name};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::bot::Owner;
-use super::build::{self, Child, Keys, annotation};
+use super::build::{self, Child, Keys};
 use crate::metrics::Metrics;
-use crate::watch::{
-    ChildKind, Children, Connection, Leases, Secrets, Write, Written, creation_entry, version,
-};
+use crate::watch::{ChildKind, Children, Connection, Digest, Leases, Secrets, Seen, Shown};
 use error::{collision, failed, terminating};
-use step::{Step, decide, projection};
+use step::{Step, decide, share_of};
 
 pub use error::{ApplyError, words};
-pub use step::is_ours;
+
+/// A child that was written and not seen since is looked for after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(11);
 
 /// What a reconcile left behind.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// The Deployment, where the watch has not shown its newest state yet.
-    pub deployment: Option<DynamicObject>,
-    /// The Deployment's newest state is not known: it was written and the watch lags.
-    pub deployment_pending: bool,
-    /// When to look again for a child that was created and not seen since.
+    /// When to look again for a child that was written and not seen since.
     pub look_again: Option<Duration>,
 }
 
@@ -46,8 +44,6 @@ pub struct Applier<'a> {
     pub client: &'a Client,
     /// What exists.
     pub children: &'a Children,
-    /// What was written.
-    pub written: &'a Written,
     /// Who trades.
     pub leases: &'a Leases,
     /// Which Secrets were created.
@@ -57,40 +53,100 @@ pub struct Applier<'a> {
 }
 
 impl Applier<'_> {
-    /// Brings every child of a bot into the state that was built, the Deployment last.
+    /// Brings every child of a bot into the state that was built, the Deployment last, and deletes what is
+    /// no longer asked for.
     ///
     /// # Errors
     /// At the first child that cannot be; those before it are done.
     pub async fn apply(&self, owner: &Owner, children: &[Child]) -> Result<Applied, ApplyError> {
+        self.clear(owner).await?;
         let mut applied = Applied::default();
         for child in children {
             if child.kind == ChildKind::Deployment {
                 self.secret(owner).await?;
             }
             let existing = self.children.get(child.kind, &owner.namespace, &child.name);
-            let write = self.written.get(child.kind, &owner.namespace, &child.name);
-            let step = decide(owner, child, existing.as_deref(), write.as_ref());
-            let answer = match (step, existing.as_deref()) {
+            let shown = self.children.shown(child.kind, &owner.namespace, &child.name);
+            match (decide(owner, child, existing.as_ref(), shown), &existing) {
                 (Step::Create, _) if self.is_lost(owner, child) => {
-                    let found = self.adopt(owner, child).await?;
-                    Some(found.ok_or_else(|| ApplyError::ClaimLost { name: child.name.clone() })?)
+                    if !self.adopt(owner, child).await? {
+                        return Err(ApplyError::ClaimLost { name: child.name.clone() });
+                    }
                 }
                 (Step::Create, _) => self.create(owner, child).await?,
-                (Step::Update, Some(existing)) => Some(self.update(owner, child, existing).await?),
-                (Step::Terminating, _) => return Err(terminating(child)),
-                (Step::Collision, Some(existing)) => return Err(collision(child, &existing.metadata)),
-                (Step::Wait, _) => {
-                    applied.deployment_pending |= child.kind == ChildKind::Deployment;
-                    applied.look_again = Some(Duration::from_secs(11));
-                    None
+                (Step::Update, Some(existing)) => self.update(owner, child, existing).await?,
+                (Step::Replace, Some(existing)) => {
+                    self.delete(owner, child.kind, &child.name, existing).await?;
+                    self.create(owner, child).await?;
                 }
-                (Step::Nothing | Step::Update | Step::Collision, _) => None,
-            };
-            if child.kind == ChildKind::Deployment {
-                applied.deployment = answer;
+                (Step::Terminating, _) => return Err(terminating(child.kind, &child.name)),
+                (Step::Collision, Some(existing)) => return Err(collision(child, existing)),
+                (Step::Wait, _) => applied.look_again = Some(LOOK_AGAIN),
+                (Step::Remember, Some(existing)) => self.remember(owner, child, existing.version),
+                (Step::Nothing | Step::Update | Step::Replace | Step::Remember | Step::Collision, _) => {}
             }
         }
+        self.sweep(owner, children).await?;
         Ok(applied)
+    }
+
+    /// Deletes what a former bot of the same name left behind and garbage collection has not reached, the
+    /// Deployment first: a claim does not go while its pod runs.
+    async fn clear(&self, owner: &Owner) -> Result<(), ApplyError> {
+        for (kind, name, seen) in self.children.of_bot(&owner.namespace, &owner.name) {
+            if seen.is_of_namesake(owner, &name) && !seen.is_terminating {
+                self.delete(owner, kind, &name, &seen).await.or_else(|error| match error {
+                    // Those that are waited for are found again in their turn.
+                    ApplyError::Terminating { .. } => Ok(()),
+                    error => Err(error),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what bears the bot's label, is controlled by it, and is not asked for: the child of a choice
+    /// that was taken back, or a copy that someone made. A second Deployment would be a second trader.
+    async fn sweep(&self, owner: &Owner, children: &[Child]) -> Result<(), ApplyError> {
+        for (kind, name, seen) in self.children.of_bot(&owner.namespace, &owner.name) {
+            let is_wanted = children.iter().any(|child| child.kind == kind && *child.name == *name);
+            if !is_wanted && seen.is_controlled_by(owner) && !seen.is_terminating {
+                match self.delete(owner, kind, &name, &seen).await {
+                    // It is not to be made anew, so nothing waits for it.
+                    Ok(()) | Err(ApplyError::Terminating { .. }) => {
+                        info!(namespace = owner.namespace, bot = owner.name, kind = kind.as_str(), %name, "deleted an orphan");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes this very object.
+    async fn delete(
+        &self,
+        owner: &Owner,
+        kind: ChildKind,
+        name: &str,
+        seen: &Seen,
+    ) -> Result<(), ApplyError> {
+        let only_this = Preconditions { uid: Some(seen.uid.to_string()), resource_version: None };
+        let parameters = DeleteParams::background().preconditions(only_this);
+        self.metrics.call(kind.as_str(), "delete");
+        match self.api(owner, kind).delete(name, &parameters).await {
+            Ok(answer) => {
+                let finalizers = answer.left().and_then(|object| object.metadata.finalizers);
+                if finalizers.is_some_and(|finalizers| !finalizers.is_empty()) {
+                    return Err(terminating(kind, name));
+                }
+            }
+            // It is gone, and so is the object that the precondition spared.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(source) => return Err(failed("deleting", kind, name, source)),
+        }
+        self.children.deleted(kind, &owner.namespace, name, &seen.uid);
+        Ok(())
     }
 
     /// Whether an absent claim is one that a running agent writes to: a new one would hide that its journal
@@ -100,7 +156,7 @@ impl Applier<'_> {
             && self.leases.connection(&owner.namespace, &owner.name) == Connection::Live
     }
 
-    async fn create(&self, owner: &Owner, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
+    async fn create(&self, owner: &Owner, child: &Child) -> Result<(), ApplyError> {
         let mut desired = child.desired.clone();
         if child.kind == ChildKind::Lease && self.agent_may_be_at_work(owner).await? {
             let spec = serde_json::to_value(build::held_by_unknown(Timestamp::now())).unwrap_or_default();
@@ -108,38 +164,52 @@ impl Applier<'_> {
                 object.insert("spec".into(), spec);
             }
         }
-        match self.post(owner, child.kind, &desired).await {
-            Ok(answer) => Ok(Some(self.keep(owner, child, answer))),
-            Err(kube::Error::Api(status)) if status.is_already_exists() => self.adopt(owner, child).await,
-            Err(source) => Err(failed("creating", child.kind, &child.name, source)),
+        // Once more when what was in the way was a former bot's.
+        for _ in 0..2 {
+            match self.post(owner, child.kind, &desired).await {
+                Ok(answer) => {
+                    self.keep(child, &answer);
+                    return Ok(());
+                }
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    if self.adopt(owner, child).await? {
+                        return Ok(());
+                    }
+                }
+                Err(source) => return Err(failed("creating", child.kind, &child.name, source)),
+            }
         }
+        Err(terminating(child.kind, &child.name))
     }
 
-    /// The watch did not show it, and it exists: it lost its labels, or it is someone else's.
-    async fn adopt(&self, owner: &Owner, child: &Child) -> Result<Option<DynamicObject>, ApplyError> {
+    /// The watch did not show it, and it exists: it lost its labels, or it is someone else's. False when
+    /// nothing is in the way any more.
+    async fn adopt(&self, owner: &Owner, child: &Child) -> Result<bool, ApplyError> {
         self.metrics.call(child.kind.as_str(), "get");
         let existing = self
             .api(owner, child.kind)
             .get_opt(&child.name)
             .await
             .map_err(|source| failed("reading", child.kind, &child.name, source))?;
-        let Some(mut existing) = existing else { return Ok(None) };
-        match decide(owner, child, Some(&existing), None) {
-            Step::Terminating => Err(terminating(child)),
-            Step::Collision => Err(collision(child, &existing.metadata)),
-            _ => {
-                existing.metadata.managed_fields = creation_entry(&existing.metadata);
-                self.update(owner, child, &existing).await.map(Some)
+        let Some(existing) = existing else { return Ok(false) };
+        let seen = Seen::of(child.kind, &existing);
+        match decide(owner, child, Some(&seen), Shown::Yes) {
+            Step::Terminating => Err(terminating(child.kind, &child.name)),
+            Step::Collision => Err(collision(child, &seen)),
+            Step::Replace => self.delete(owner, child.kind, &child.name, &seen).await.map(|()| false),
+            Step::Nothing | Step::Remember => {
+                self.children.read(child.kind, &existing);
+                self.remember(owner, child, seen.version);
+                Ok(true)
+            }
+            Step::Update | Step::Create | Step::Wait => {
+                self.update(owner, child, &seen).await?;
+                Ok(true)
             }
         }
     }
 
-    async fn update(
-        &self,
-        owner: &Owner,
-        child: &Child,
-        existing: &DynamicObject,
-    ) -> Result<DynamicObject, ApplyError> {
+    async fn update(&self, owner: &Owner, child: &Child, existing: &Seen) -> Result<(), ApplyError> {
         let api = self.api(owner, child.kind);
         // The Lease's spec may have been ours when it was created and is the agent's now: only labels and
         // owner are applied, and the entry of the creation stays.
@@ -148,27 +218,21 @@ impl Applier<'_> {
         }
         let mut desired = child.desired.clone();
         // Not one that was made anew under the same name since it was looked at.
-        if let (Some(metadata), Some(uid)) =
-            (desired.get_mut("metadata").and_then(Value::as_object_mut), &existing.metadata.uid)
-        {
-            metadata.insert("uid".into(), json!(uid));
+        if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("uid".into(), json!(existing.uid));
         }
         self.metrics.call(child.kind.as_str(), "patch");
         let answer = api
             .patch(&child.name, &PatchParams::apply(OPERATOR_MANAGER).force(), &Patch::Apply(&desired))
             .await
             .map_err(|source| failed("updating", child.kind, &child.name, source))?;
-        Ok(self.keep(owner, child, answer))
+        self.keep(child, &answer);
+        Ok(())
     }
 
     /// Turns what creating an object left behind in `managedFields` into what applying would have. Without
     /// it a field that is no longer wanted would stay for ever. Once in an object's life.
-    async fn convert(
-        &self,
-        owner: &Owner,
-        child: &Child,
-        existing: &DynamicObject,
-    ) -> Result<(), ApplyError> {
+    async fn convert(&self, owner: &Owner, child: &Child, existing: &Seen) -> Result<(), ApplyError> {
         let (api, name) = (self.api(owner, child.kind), &child.name);
         let Some(patch) = conversion(existing) else { return Ok(()) };
         self.metrics.call(child.kind.as_str(), "patch");
@@ -179,9 +243,8 @@ impl Applier<'_> {
             Err(source) => return Err(failed("updating", child.kind, name, source)),
         }
         self.metrics.call(child.kind.as_str(), "get");
-        let mut newest = api.get(name).await.map_err(|source| failed("reading", child.kind, name, source))?;
-        newest.metadata.managed_fields = creation_entry(&newest.metadata);
-        let Some(patch) = conversion(&newest) else { return Ok(()) };
+        let newest = api.get(name).await.map_err(|source| failed("reading", child.kind, name, source))?;
+        let Some(patch) = conversion(&Seen::of(child.kind, &newest)) else { return Ok(()) };
         self.metrics.call(child.kind.as_str(), "patch");
         let converted = api.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await;
         converted.map(|_| ()).map_err(|source| failed("updating", child.kind, name, source))
@@ -195,8 +258,8 @@ impl Applier<'_> {
             let deployment =
                 self.children.get(ChildKind::Deployment, &owner.namespace, &child_name(&owner.name))?;
             let name = api_secret_name(&owner.name, &owner.uid);
-            let answered = is_ours(&deployment.metadata, owner)
-                && deployment.annotations().get(annotation::API_KEY_SECRET) == Some(&name);
+            let known = deployment.deployment()?.api_key_secret.as_deref();
+            let answered = deployment.is_of(owner) && known == Some(name.as_str());
             answered.then_some(0)
         });
         if answered.is_some_and(|at| at >= losses) {
@@ -246,16 +309,14 @@ impl Applier<'_> {
         self.api(owner, kind).create(&parameters, &object).await
     }
 
-    fn keep(&self, owner: &Owner, child: &Child, answer: DynamicObject) -> DynamicObject {
-        let write = Write {
-            hash: child.hash.clone(),
-            answer: projection(&answer, child),
-            version: version(&answer.metadata),
-            uid: answer.metadata.uid.clone().unwrap_or_default(),
-            at: Instant::now(),
-        };
-        self.written.keep(child.kind, &owner.namespace, &child.name, write);
-        answer
+    fn keep(&self, child: &Child, answer: &DynamicObject) {
+        let share = share_of(answer, child);
+        let other = (share != child.desired).then(|| Digest::of_value(&share));
+        self.children.written(child.kind, child.hash, answer, other);
+    }
+
+    fn remember(&self, owner: &Owner, child: &Child, version: u64) {
+        self.children.verified(child.kind, &owner.namespace, &child.name, version, child.hash);
     }
 
     fn api(&self, owner: &Owner, kind: ChildKind) -> Api<DynamicObject> {
@@ -263,12 +324,11 @@ impl Applier<'_> {
     }
 }
 
-/// The patch that converts the last of the entries that the watch kept, which is the one of the creation.
-fn conversion(existing: &DynamicObject) -> Option<json_patch::Patch> {
-    let index = existing.metadata.managed_fields.as_ref()?.len().checked_sub(1)?;
-    let path = format!("/metadata/managedFields/{index}");
+/// The patch that converts the entry of the creation.
+fn conversion(existing: &Seen) -> Option<json_patch::Patch> {
+    let path = format!("/metadata/managedFields/{}", existing.creation_entry?);
     serde_json::from_value(json!([
-        {"op": "test", "path": "/metadata/uid", "value": existing.metadata.uid},
+        {"op": "test", "path": "/metadata/uid", "value": existing.uid},
         {"op": "test", "path": format!("{path}/manager"), "value": OPERATOR_MANAGER},
         {"op": "test", "path": format!("{path}/operation"), "value": "Update"},
         {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::watch::quantity;
+
 /// The part of `actual` that `desired` speaks about: its objects' other keys are left out, its lists are
 /// compared member by member when they have as many members, else as a whole. A quantity that the server
 /// wrote in another way (`500m` for `0.5`) is the one that was asked for.
@@ -49,26 +51,6 @@ fn same_quantities(actual: &Value, desired: &Value) -> Value {
         }
     }
     part
-}
-
-fn quantity(value: &Value) -> Option<f64> {
-    let text = value.as_str()?;
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at_checked(end)?;
-    let factor = match suffix {
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        _ => return None,
-    };
-    Some(number.parse::<f64>().ok()? * factor)
 }
 
 fn is_empty(value: &Value) -> bool {

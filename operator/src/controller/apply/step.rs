@@ -1,22 +1,20 @@
 //! What is to be done about a child.
 
-use crds::api::TradingBot;
-use crds::contract::LABEL_BOT;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::super::bot::Owner;
-use super::super::build::{Child, annotation};
+use super::super::build::Child;
 use super::project::project;
-use crate::watch::{ChildKind, Write, version};
+use crate::watch::{ChildKind, Seen, Shown};
 
 /// What is to be done about a child.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It is as it should be.
     Nothing,
+    /// It is as it should be, which took a look at all of it.
+    Remember,
     /// Written a moment ago; the watch will show it.
     Wait,
     /// It is not there.
@@ -25,49 +23,47 @@ pub enum Step {
     Update,
     /// It is on its way out.
     Terminating,
+    /// It was a former bot's of the same name.
+    Replace,
     /// It is someone else's.
     Collision,
 }
 
-/// Compares a child as it was built with what exists and with what this process wrote last.
-pub fn decide(owner: &Owner, child: &Child, existing: Option<&DynamicObject>, write: Option<&Write>) -> Step {
-    let Some(existing) = existing else {
-        return match write {
-            Some(write) if !write.is_doubtful() => Step::Wait,
-            _ => Step::Create,
-        };
-    };
-    if existing.metadata.deletion_timestamp.is_some() || is_of_namesake(&existing.metadata, owner) {
+/// Compares a child as it was built with what exists.
+pub fn decide(owner: &Owner, child: &Child, existing: Option<&Seen>, shown: Shown) -> Step {
+    let Some(existing) = existing.filter(|_| shown != Shown::Overdue) else { return Step::Create };
+    if existing.is_terminating {
         return Step::Terminating;
     }
-    if !is_ours(&existing.metadata, owner) {
+    if existing.is_of_namesake(owner, &child.name) {
+        return Step::Replace;
+    }
+    if !existing.is_of(owner) {
         return Step::Collision;
     }
-    let labelled = existing.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_BOT));
-    if child.kind == ChildKind::Lease && labelled {
-        return Step::Nothing;
+    // Its spec is the agent's.
+    let is_fine = child.kind == ChildKind::Lease && existing.bot(&child.name).is_some();
+    if is_fine || existing.is_verified(child.hash) {
+        return if shown == Shown::Yes { Step::Nothing } else { Step::Wait };
     }
-    let write = write.filter(|write| existing.metadata.uid.as_ref() == Some(&write.uid));
-    match write {
-        Some(write) if write.version > version(&existing.metadata) => {
-            if write.hash == child.hash {
-                Step::Wait
-            } else {
-                Step::Update
-            }
+    // What is known to be what was once desired differs from what is desired now.
+    match existing.content() {
+        Some(content) => {
+            let share = share(&content, child);
+            let is_same = share == child.desired || existing.is_settled(child.hash, &share);
+            if is_same { Step::Remember } else { Step::Update }
         }
-        _ => {
-            let part = projection(existing, child);
-            let settled = write.is_some_and(|write| write.hash == child.hash && write.answer == part);
-            if settled || part == child.desired { Step::Nothing } else { Step::Update }
-        }
+        None => Step::Update,
     }
 }
 
 /// The part of an object that was asked for.
-pub fn projection(object: &DynamicObject, child: &Child) -> Value {
-    let whole = serde_json::to_value(object).unwrap_or_default();
-    let mut part = project(&whole, &child.desired);
+pub fn share_of(object: &DynamicObject, child: &Child) -> Value {
+    share(&serde_json::to_value(object).unwrap_or_default(), child)
+}
+
+fn share(content: &Value, child: &Child) -> Value {
+    let mut part = project(content, &child.desired);
     // Members of a list come without their type.
     for key in ["apiVersion", "kind"] {
         if let (Some(part), Some(wanted)) = (part.as_object_mut(), child.desired.get(key)) {
@@ -77,38 +73,14 @@ pub fn projection(object: &DynamicObject, child: &Child) -> Value {
     part
 }
 
-/// Whether the bot, this very one, controls an object.
-pub fn is_ours(metadata: &ObjectMeta, owner: &Owner) -> bool {
-    let mut references = metadata.owner_references.iter().flatten();
-    match references.find(|reference| reference.controller == Some(true)) {
-        Some(controller) => controller.uid == owner.uid,
-        None => retained_for(metadata) == Some(owner.uid.as_str()),
-    }
-}
-
-/// The UID of the bot that a claim without an owner was made for.
-pub fn retained_for(metadata: &ObjectMeta) -> Option<&str> {
-    metadata.annotations.as_ref()?.get(annotation::RETAINED_FOR).map(String::as_str)
-}
-
-/// Whether a bot of the same name that is gone controls an object. Garbage collection takes it away.
-fn is_of_namesake(metadata: &ObjectMeta, owner: &Owner) -> bool {
-    metadata.owner_references.iter().flatten().any(|reference| {
-        reference.controller == Some(true)
-            && reference.kind == TradingBot::kind(&())
-            && reference.api_version == TradingBot::api_version(&())
-            && reference.name == owner.name
-            && reference.uid != owner.uid
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::super::build::build;
     use super::super::super::validate::tests::validated;
     use super::*;
+    use crate::controller::build::annotation;
+    use crate::watch::{Children, Digest};
     use serde_json::json;
-    use std::time::{Duration, Instant};
 
     struct Bench {
         owner: Owner,
@@ -123,7 +95,7 @@ mod tests {
         }
 
         /// The child as the server has it, after a change.
-        fn existing(&self, change: impl FnOnce(&mut Value)) -> DynamicObject {
+        fn object(&self, change: impl FnOnce(&mut Value)) -> DynamicObject {
             let mut object = self.child.desired.clone();
             object["metadata"]["uid"] = json!("child");
             object["metadata"]["resourceVersion"] = json!("10");
@@ -131,88 +103,111 @@ mod tests {
             serde_json::from_value(object).unwrap()
         }
 
-        fn written(&self, hash: &str, version: u64) -> Write {
-            let answer = self.child.desired.clone();
-            Write { hash: hash.into(), answer, version, uid: "child".into(), at: Instant::now() }
-        }
-
-        fn decide(&self, existing: Option<&DynamicObject>, write: Option<&Write>) -> Step {
-            decide(&self.owner, &self.child, existing, write)
+        fn decide(&self, change: impl FnOnce(&mut Value)) -> Step {
+            let seen = Seen::of(self.child.kind, &self.object(change));
+            decide(&self.owner, &self.child, Some(&seen), Shown::Yes)
         }
     }
 
     #[test]
-    fn what_is_absent_is_created_once() {
+    fn what_is_absent_or_doubted_is_created() {
         let bench = Bench::new(ChildKind::Service);
-        assert_eq!(bench.decide(None, None), Step::Create);
-        let mut write = bench.written(&bench.child.hash, 10);
-        assert_eq!(bench.decide(None, Some(&write)), Step::Wait);
-        write.at = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        assert_eq!(bench.decide(None, Some(&write)), Step::Create, "the watch should have shown it");
+        assert_eq!(decide(&bench.owner, &bench.child, None, Shown::Yes), Step::Create);
+        let seen = Seen::of(bench.child.kind, &bench.object(|_| ()));
+        for (shown, step) in
+            [(Shown::Yes, Step::Nothing), (Shown::NotYet, Step::Wait), (Shown::Overdue, Step::Create)]
+        {
+            assert_eq!(decide(&bench.owner, &bench.child, Some(&seen), shown), step);
+        }
     }
 
     #[test]
     fn what_exists_is_updated_only_when_it_differs() {
-        let bench = Bench::new(ChildKind::Service);
-        let same = bench.existing(|object| object["spec"]["clusterIP"] = json!("10.0.0.1"));
-        assert_eq!(bench.decide(Some(&same), None), Step::Nothing);
-        for change in [
-            (|object: &mut Value| object["spec"]["ports"][0]["port"] = json!(1)) as fn(&mut Value),
-            |object| object["metadata"]["labels"] = json!({}),
-            |object| object["metadata"]["annotations"] = json!({}),
-        ] {
-            assert_eq!(bench.decide(Some(&bench.existing(change)), None), Step::Update);
+        for kind in ChildKind::WATCHED.into_iter().filter(|kind| *kind != ChildKind::Lease) {
+            let bench = Bench::new(kind);
+            assert_eq!(bench.decide(|_| ()), Step::Nothing, "{kind:?}");
+            assert_eq!(bench.decide(|object| object["status"] = json!({"any": 1})), Step::Nothing);
+            let with_label = |object: &mut Value| object["metadata"]["labels"]["mine"] = json!("x");
+            assert_eq!(bench.decide(with_label), Step::Remember, "a label of a person");
+            assert_eq!(bench.decide(|object| object["metadata"]["labels"] = json!({})), Step::Update);
+            assert_eq!(bench.decide(|object| object["metadata"]["annotations"] = json!({})), Step::Update);
         }
+        let bench = Bench::new(ChildKind::Service);
+        assert_eq!(bench.decide(|object| object["spec"]["clusterIP"] = json!("10.0.0.1")), Step::Nothing);
+        assert_eq!(bench.decide(|object| object["spec"]["ports"][0]["port"] = json!(1)), Step::Update);
     }
 
     #[test]
-    fn an_old_view_is_not_taken_for_drift() {
-        let bench = Bench::new(ChildKind::Service);
-        let old = bench.existing(|object| object["spec"]["ports"] = json!([]));
-        assert_eq!(bench.decide(Some(&old), Some(&bench.written(&bench.child.hash, 11))), Step::Wait);
-        assert_eq!(
-            bench.decide(Some(&old), Some(&bench.written("other", 11))),
-            Step::Update,
-            "the spec moved on"
-        );
-        assert_eq!(
-            bench.decide(Some(&old), Some(&bench.written(&bench.child.hash, 9))),
-            Step::Update,
-            "drift"
-        );
+    fn what_was_once_desired_is_updated_without_a_look_at_it() {
+        let mut bench = Bench::new(ChildKind::Service);
+        let seen = Seen::of(bench.child.kind, &bench.object(|_| ()));
+        bench.child.hash = Digest::parse("1").unwrap();
+        assert!(seen.content().is_none());
+        assert_eq!(decide(&bench.owner, &bench.child, Some(&seen), Shown::NotYet), Step::Update);
     }
 
     #[test]
     fn what_the_server_makes_of_an_object_is_not_fought() {
         let bench = Bench::new(ChildKind::Service);
-        let normalised = bench.existing(|object| object["spec"]["ports"][0]["port"] = json!(1));
-        let mut write = bench.written(&bench.child.hash, 10);
-        write.answer = projection(&normalised, &bench.child);
-        assert_eq!(bench.decide(Some(&normalised), Some(&write)), Step::Nothing);
+        let children = Children::default();
+        let step = |children: &Children| {
+            let seen = children.get(ChildKind::Service, &bench.owner.namespace, &bench.child.name);
+            decide(&bench.owner, &bench.child, seen.as_ref(), Shown::Yes)
+        };
+        let mutated = |version: &str| {
+            bench.object(|object| {
+                object["spec"]["ports"][0]["port"] = json!(1);
+                object["metadata"]["resourceVersion"] = json!(version);
+            })
+        };
+        let share = Digest::of_value(&share_of(&mutated("10"), &bench.child));
+        children.written(ChildKind::Service, bench.child.hash, &mutated("10"), Some(share));
+        assert_eq!(step(&children), Step::Nothing);
+        let mut touched = mutated("11");
+        touched.metadata.labels.as_mut().unwrap().insert("mine".into(), "x".into());
+        children.read(ChildKind::Service, &touched);
+        assert_eq!(step(&children), Step::Remember, "somebody added something else");
+        let drifted = bench.object(|object| {
+            object["spec"]["ports"][0]["port"] = json!(2);
+            object["metadata"]["resourceVersion"] = json!("12");
+        });
+        children.read(ChildKind::Service, &drifted);
+        assert_eq!(step(&children), Step::Update, "somebody changed it");
     }
 
     #[test]
     fn someone_elses_object_is_left_alone_and_one_on_its_way_out_is_waited_for() {
         let bench = Bench::new(ChildKind::Service);
-        let with_owner =
-            |owner: Value| bench.existing(|object| object["metadata"]["ownerReferences"] = owner);
+        let with_owner = |owner: Value| bench.decide(|object| object["metadata"]["ownerReferences"] = owner);
         let mut owner = bench.child.desired["metadata"]["ownerReferences"][0].clone();
-        assert_eq!(bench.decide(Some(&with_owner(json!([]))), None), Step::Collision);
+        assert_eq!(with_owner(json!([])), Step::Collision);
         owner["uid"] = json!("former");
-        assert_eq!(bench.decide(Some(&with_owner(json!([owner]))), None), Step::Terminating, "a namesake's");
+        assert_eq!(with_owner(json!([owner])), Step::Replace, "a namesake's");
         owner["name"] = json!("other-bot");
-        assert_eq!(bench.decide(Some(&with_owner(json!([owner]))), None), Step::Collision);
+        assert_eq!(with_owner(json!([owner])), Step::Collision);
         let going =
-            bench.existing(|object| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
-        assert_eq!(bench.decide(Some(&going), None), Step::Terminating);
+            |object: &mut Value| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(bench.decide(going), Step::Terminating);
+    }
+
+    #[test]
+    fn a_claim_without_an_owner_is_the_bots_that_it_was_made_for() {
+        let bench = Bench::new(ChildKind::JournalClaim);
+        let kept_for = |uid: &str| {
+            let decided = bench.decide(|object| {
+                object["metadata"]["ownerReferences"] = json!([]);
+                object["metadata"]["annotations"][annotation::RETAINED_FOR] = json!(uid);
+            });
+            decided
+        };
+        assert_eq!(kept_for(&bench.owner.uid), Step::Update);
+        assert_eq!(kept_for("former"), Step::Collision);
     }
 
     #[test]
     fn the_spec_of_a_lease_is_the_agents() {
         let bench = Bench::new(ChildKind::Lease);
-        let held = bench.existing(|object| object["spec"] = json!({"holderIdentity": "pod"}));
-        assert_eq!(bench.decide(Some(&held), None), Step::Nothing);
-        let bare = bench.existing(|object| object["metadata"]["labels"] = json!({"mine": "no"}));
-        assert_eq!(bench.decide(Some(&bare), None), Step::Update);
+        assert_eq!(bench.decide(|object| object["spec"] = json!({"holderIdentity": "pod"})), Step::Nothing);
+        assert_eq!(bench.decide(|object| object["metadata"]["labels"] = json!({"mine": "no"})), Step::Update);
     }
 }

@@ -23,11 +23,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::bot::Owner;
 use super::validate::Validated;
-use crate::watch::ChildKind;
+use crate::watch::{ChildKind, Digest};
 
 pub use api_secret::{Keys, build as api_secret};
 pub use lease::held_by_unknown;
@@ -59,7 +58,7 @@ pub struct Child {
     /// The object, with the hash of itself as an annotation.
     pub desired: Value,
     /// That hash.
-    pub hash: String,
+    pub hash: Digest,
 }
 
 /// The children in the order of their writing: what a pod needs comes before the Deployment. The Secret,
@@ -89,12 +88,11 @@ pub fn build(bot: &Validated) -> Result<Vec<Child>, RenderingError> {
 fn child<K: Resource + Serialize>(kind: ChildKind, object: &K) -> Result<Child, RenderingError> {
     let mut desired = serde_json::to_value(object)?;
     desired.sort_all_objects();
-    let digest = Sha256::digest(serde_json::to_vec(&desired)?);
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = Digest::of(kind, &desired);
     if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Default::default()));
         if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(annotation::DESIRED_HASH.into(), Value::String(hash.clone()));
+            annotations.insert(annotation::DESIRED_HASH.into(), Value::String(hash.to_string()));
         }
     }
     let name = object.meta().name.clone().unwrap_or_default();

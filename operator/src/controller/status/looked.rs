@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crds::api::Summary;
 
 use super::super::validate::Validated;
-use super::Rollout;
 use crate::reason::Reason;
 
 /// What a status says of a configuration that was built.
@@ -52,21 +51,6 @@ pub struct Looked {
     pub generation: i64,
     /// What became of it.
     pub outcome: Outcome,
-    /// The Deployment as the API server last answered this process, with the version of the answer.
-    pub answered: Option<(u64, Rollout)>,
-}
-
-impl Looked {
-    /// How far the Deployment is: by the newer one of what the watch shows and what was answered.
-    pub fn rollout(&self, seen: Option<(u64, Rollout)>) -> Rollout {
-        let newest = match (seen, &self.answered) {
-            (Some((seen, rollout)), Some((answered, _))) if seen >= *answered => Some(rollout),
-            (_, Some((_, rollout))) => Some(rollout.clone()),
-            (Some((_, rollout)), None) => Some(rollout),
-            (None, None) => None,
-        };
-        newest.unwrap_or(Rollout::Progressing)
-    }
 }
 
 /// The last look at each bot, by its UID.
@@ -91,25 +75,5 @@ impl Looks {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Looked>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_word_on_the_deployment_counts() {
-        let mut looked = Looked {
-            generation: 1,
-            outcome: Outcome::Refused(Reason::InvalidSpec, String::new()),
-            answered: None,
-        };
-        assert_eq!(looked.rollout(None), Rollout::Progressing);
-        assert_eq!(looked.rollout(Some((3, Rollout::Available))), Rollout::Available);
-        looked.answered = Some((4, Rollout::Progressing));
-        assert_eq!(looked.rollout(None), Rollout::Progressing);
-        assert_eq!(looked.rollout(Some((3, Rollout::Available))), Rollout::Progressing, "an older template");
-        assert_eq!(looked.rollout(Some((4, Rollout::Available))), Rollout::Available);
     }
 }

@@ -1,0 +1,365 @@
+//! One object of a bot, in the few words that are kept of it.
+
+use std::sync::Arc;
+
+use crds::api::TradingBot;
+use crds::contract::{LABEL_BOT, OPERATOR_MANAGER};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use kube::Resource;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::{ChildKind, Digest, version};
+use crate::controller::build::annotation;
+use crate::controller::{Owner, Rollout};
+
+/// An object as the cluster has it. Its content is kept only while nobody has compared it yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// UID of the object.
+    pub uid: Box<str>,
+    /// Its resource version.
+    pub version: u64,
+    /// It is on its way out.
+    pub is_terminating: bool,
+    /// What others read of it.
+    pub facts: Facts,
+    /// Place in `managedFields` of the entry that its creation left behind, unless that was converted.
+    pub creation_entry: Option<u8>,
+    /// The UID of the bot that it was made for, where it outlives that.
+    pub retained_for: Option<Box<str>>,
+    /// Where the API server made something else of what this process wrote.
+    pub(super) settled: Option<Box<Settled>>,
+    bot: Label,
+    owners: Box<[Reference]>,
+    digest: Digest,
+    /// The digest that it says it has.
+    named: Option<Digest>,
+    /// The digest of the desired object whose equal it is known to be.
+    pub(super) verified: Option<Digest>,
+    /// Its content, as JSON.
+    pub(super) content: Option<Arc<str>>,
+}
+
+/// What the server made of a desired object, in digests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settled {
+    /// The object that was desired.
+    pub desired: Digest,
+    /// Its share of the answer.
+    pub answer: Digest,
+}
+
+/// Facts that others read of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Facts {
+    /// Nothing.
+    None,
+    /// A Deployment's.
+    Deployment(Box<DeploymentFacts>),
+}
+
+/// What is read of a Deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeploymentFacts {
+    /// How far it is.
+    pub rollout: Rollout,
+    /// The image of a bot that names none.
+    pub agent_image: Option<Box<str>>,
+    /// The version of the built-in defaults.
+    pub defaults_version: Option<Box<str>>,
+    /// The Secret whose creation was answered.
+    pub api_key_secret: Option<Box<str>>,
+}
+
+/// The bot that a label names.
+#[derive(Clone, Debug, PartialEq)]
+enum Label {
+    Absent,
+    /// It bears the object's own name, as nearly always.
+    SameName,
+    Other(Box<str>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Reference {
+    uid: Box<str>,
+    is_controller: bool,
+    /// The name in the label's terms, when the owner is a TradingBot.
+    bot: Label,
+}
+
+/// How a change of an object matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Not at all: the echo of an own write, or something that nobody reads.
+    Nothing,
+    /// Others read something new; the content is what it was.
+    Facts,
+    /// The content is another one, or the object came or went.
+    Content,
+}
+
+impl Seen {
+    /// What is kept of an object.
+    pub fn of(kind: ChildKind, object: &DynamicObject) -> Self {
+        let metadata = &object.metadata;
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let label = |of: Option<&str>| match of {
+            None => Label::Absent,
+            Some(of) if of == name => Label::SameName,
+            Some(of) => Label::Other(of.into()),
+        };
+        let bot = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_BOT));
+        let annotations = metadata.annotations.as_ref();
+        let annotated = |key| annotations.and_then(|annotations| annotations.get(key)).map(String::as_str);
+        let named = annotated(annotation::DESIRED_HASH).and_then(Digest::parse);
+        let content = content(object);
+        let digest = Digest::of(kind, &content);
+        let is_consistent = named == Some(digest);
+        Self {
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            version: version(metadata),
+            is_terminating: metadata.deletion_timestamp.is_some(),
+            facts: Facts::of(kind, object),
+            creation_entry: creation_entry(metadata.managed_fields.as_deref().unwrap_or_default()),
+            retained_for: annotated(annotation::RETAINED_FOR).map(Into::into),
+            settled: None,
+            bot: label(bot.map(String::as_str)),
+            owners: metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .map(|owner| Reference {
+                    uid: owner.uid.as_str().into(),
+                    is_controller: owner.controller == Some(true),
+                    bot: label(is_bot(owner).then_some(owner.name.as_str())),
+                })
+                .collect(),
+            digest,
+            named,
+            verified: named.filter(|_| is_consistent),
+            content: (!is_consistent && kind != ChildKind::Lease).then(|| content.to_string().into()),
+        }
+    }
+    /// Whether the bot, this very one, controls the object.
+    pub fn is_controlled_by(&self, owner: &Owner) -> bool {
+        self.owners.iter().any(|reference| reference.is_controller && *reference.uid == *owner.uid)
+    }
+
+    /// Whether the object is the bot's, this very one's: that controls it, or nobody does and it was made for it.
+    pub fn is_of(&self, owner: &Owner) -> bool {
+        match self.owners.iter().find(|reference| reference.is_controller) {
+            Some(controller) => *controller.uid == *owner.uid,
+            None => self.retained_for.as_deref() == Some(&owner.uid),
+        }
+    }
+
+    /// Whether a bot of the same name that is gone controls the object, which bears the given name.
+    pub fn is_of_namesake(&self, owner: &Owner, name: &str) -> bool {
+        self.owners.iter().any(|reference| {
+            reference.is_controller
+                && reference.bot.get(name) == Some(&owner.name)
+                && *reference.uid != *owner.uid
+        })
+    }
+
+    /// The bot whose label the object bears; its own name must be given.
+    pub fn bot<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.bot.get(name)
+    }
+
+    /// Whether it is known to be what was desired.
+    pub fn is_verified(&self, desired: Digest) -> bool {
+        self.verified == Some(desired)
+    }
+
+    /// Its content, unless that is known to be what was once desired.
+    pub fn content(&self) -> Option<Value> {
+        serde_json::from_str(self.content.as_deref()?).ok()
+    }
+
+    /// Whether the share was the API server's answer when this was desired.
+    pub fn is_settled(&self, desired: Digest, share: &Value) -> bool {
+        self.settled.as_deref() == Some(&Settled { desired, answer: Digest::of_value(share) })
+    }
+
+    /// What is known of a Deployment.
+    pub fn deployment(&self) -> Option<&DeploymentFacts> {
+        match &self.facts {
+            Facts::Deployment(facts) => Some(facts),
+            Facts::None => None,
+        }
+    }
+
+    /// Takes over what is known of an older state of the same object, and says what has changed since.
+    pub(super) fn follow(&mut self, before: &Self) -> Change {
+        if self.uid != before.uid {
+            return Change::Content;
+        }
+        self.settled.clone_from(&before.settled);
+        let same = (self.digest, self.named, self.is_terminating, &self.owners, &self.bot)
+            == (before.digest, before.named, before.is_terminating, &before.owners, &before.bot);
+        if !same {
+            return Change::Content;
+        }
+        self.verified = before.verified;
+        if self.verified.is_some() {
+            self.content = None;
+        }
+        if self.facts == before.facts { Change::Nothing } else { Change::Facts }
+    }
+}
+
+impl Label {
+    fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Absent => None,
+            Self::SameName => Some(name),
+            Self::Other(other) => Some(other),
+        }
+    }
+}
+
+impl Facts {
+    fn of(kind: ChildKind, object: &DynamicObject) -> Self {
+        let annotated = |key| {
+            let annotations = object.metadata.annotations.as_ref()?;
+            annotations.get(key).map(|value| value.as_str().into())
+        };
+        match kind {
+            ChildKind::Deployment => Self::Deployment(Box::new(DeploymentFacts {
+                rollout: Rollout::of(Some(object)),
+                agent_image: annotated(annotation::AGENT_IMAGE),
+                defaults_version: annotated(annotation::DEFAULTS_VERSION),
+                api_key_secret: annotated(annotation::API_KEY_SECRET),
+            })),
+            _ => Self::None,
+        }
+    }
+}
+
+fn is_bot(owner: &OwnerReference) -> bool {
+    owner.kind == TradingBot::kind(&()) && owner.api_version == TradingBot::api_version(&())
+}
+
+/// The object without what nobody compares.
+fn content(object: &DynamicObject) -> Value {
+    let mut content = serde_json::to_value(object).unwrap_or_default();
+    if let Some(members) = content.as_object_mut() {
+        members.remove("status");
+    }
+    if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    content
+}
+
+/// The place of the entry that creating the object left behind. None when that entry was converted.
+fn creation_entry(entries: &[ManagedFieldsEntry]) -> Option<u8> {
+    let index = entries.iter().position(|entry| {
+        entry.manager.as_deref() == Some(OPERATOR_MANAGER)
+            && entry.operation.as_deref() == Some("Update")
+            && entry.subresource.is_none()
+    })?;
+    u8::try_from(index).ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::controller::build::annotation::DESIRED_HASH;
+    use serde_json::json;
+
+    /// An object with the digest that it names, after a change.
+    pub(crate) fn service(version: u64, change: impl FnOnce(&mut Value)) -> DynamicObject {
+        let mut object = json!({
+            "metadata": {"name": "a", "namespace": "n", "labels": {LABEL_BOT: "a"}},
+            "spec": {"ports": [{"port": 1}]}
+        });
+        let digest = Digest::of(ChildKind::Service, &object);
+        object["metadata"]["annotations"] = json!({DESIRED_HASH: digest.to_string()});
+        object["metadata"]["uid"] = json!("u");
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        change(&mut object);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn seen(version: u64, change: impl FnOnce(&mut Value)) -> Seen {
+        Seen::of(ChildKind::Service, &service(version, change))
+    }
+
+    #[test]
+    fn what_is_as_it_says_is_kept_without_its_content_and_anything_else_with_it() {
+        let same = seen(1, |object| object["spec"]["clusterIP"] = json!("10.0.0.1"));
+        assert!(same.verified.is_some() && same.content.is_none());
+        for change in [
+            (|object: &mut Value| object["spec"]["ports"][0]["port"] = json!(2)) as fn(&mut Value),
+            |object| object["spec"]["externalName"] = json!("b"),
+            |object| object["metadata"]["annotations"] = json!({}),
+            |object| object["metadata"]["labels"]["new"] = json!("b"),
+        ] {
+            let changed = seen(2, change);
+            assert!(changed.verified.is_none() && changed.content().is_some());
+        }
+    }
+
+    #[test]
+    fn only_a_change_of_content_is_one() {
+        let before = seen(1, |_| ());
+        let after = |change: fn(&mut Value)| {
+            let mut after = seen(2, change);
+            (after.follow(&before), after.verified.is_some())
+        };
+        assert_eq!(after(|_| ()), (Change::Nothing, true), "an echo");
+        assert_eq!(after(|object| object["status"] = json!({"a": 1})), (Change::Nothing, true));
+        assert_eq!(after(|object| object["spec"]["ports"] = json!([])), (Change::Content, false));
+        assert_eq!(after(|object| object["metadata"]["annotations"] = json!({})), (Change::Content, false));
+        assert_eq!(after(|object| object["metadata"]["uid"] = json!("v")), (Change::Content, true));
+        assert_eq!(
+            after(|object| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")).0,
+            Change::Content
+        );
+    }
+
+    #[test]
+    fn what_was_compared_in_full_stays_known_until_it_changes() {
+        let foreign = |object: &mut Value| object["spec"]["externalName"] = json!("b");
+        let mut before = seen(1, foreign);
+        before.verified = Some(Digest::parse("1").unwrap());
+        let mut after = seen(2, foreign);
+        assert_eq!(after.follow(&before), Change::Nothing);
+        assert!(after.is_verified(Digest::parse("1").unwrap()) && after.content.is_none());
+    }
+
+    #[test]
+    fn a_deployment_tells_how_far_it_is() {
+        let of = |available: i32| {
+            let status =
+                json!({"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": available});
+            let metadata =
+                json!({"name": "a", "generation": 1, "annotations": {annotation::AGENT_IMAGE: "i"}});
+            let object = serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap();
+            Seen::of(ChildKind::Deployment, &object)
+        };
+        let (before, mut after) = (of(0), of(1));
+        assert_eq!(after.follow(&before), Change::Facts);
+        let facts = after.deployment().unwrap();
+        assert_eq!((&facts.rollout, facts.agent_image.as_deref()), (&Rollout::Available, Some("i")));
+    }
+
+    #[test]
+    fn the_entry_of_the_creation_is_found_by_its_place() {
+        let entries = |entries: Value| -> Option<u8> {
+            creation_entry(&serde_json::from_value::<Vec<_>>(entries).unwrap())
+        };
+        let found = entries(json!([
+            {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:a": {}}},
+            {"manager": OPERATOR_MANAGER, "operation": "Update", "subresource": "status"},
+            {"manager": OPERATOR_MANAGER, "operation": "Update", "fieldsV1": {"f:a": {}}},
+            {"manager": "other", "operation": "Update"}
+        ]));
+        assert_eq!(found, Some(2));
+        assert_eq!(entries(json!([{"manager": OPERATOR_MANAGER, "operation": "Apply"}])), None);
+    }
+}
