@@ -78,8 +78,12 @@ pub mod condition {
     pub const CONFIG_VALID: &str = "ConfigValid";
     /// An agent holds the lease and renews it.
     pub const AGENT_CONNECTED: &str = "AgentConnected";
+    /// Present while the spec asks that the children be left alone.
+    pub const RECONCILIATION_SUSPENDED: &str = "ReconciliationSuspended";
     /// Prices arrive (the agent's).
     pub const FEED_HEALTHY: &str = "FeedHealthy";
+    /// Every condition that is the agent's.
+    pub const AGENTS: [&str; 1] = [FEED_HEALTHY];
 }
 
 /// Name of every child but the generated Secret: the bot's own.

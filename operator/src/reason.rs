@@ -2,9 +2,36 @@
 
 use std::fmt;
 
-/// A stable reason. It is the same word wherever it appears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[doc = $meaning:literal])+ $name:ident,)+) => {
+        /// A stable reason. It is the same word wherever it appears. docs/status.md lists them all.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $meaning])+ $name,)+
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The word.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($meaning),+),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// The agent runs the configuration that the spec asks for.
     AgentReady,
     /// The Deployment has no available pod of the newest template yet.
@@ -17,6 +44,8 @@ pub enum Reason {
     LeaseExpired,
     /// An agent holds the lease and renews it.
     LeaseHeld,
+    /// There is no agent that could say: its last word is too old to count.
+    AgentGone,
     /// The agent runs another configuration than the spec asks for.
     ConfigPending,
     /// The spec makes a configuration.
@@ -33,6 +62,8 @@ pub enum Reason {
     ClaimTerminating,
     /// The journal's claim is gone while an agent still writes to its volume.
     ClaimLost,
+    /// The spec asks that the children be left alone.
+    Suspended,
     /// An object of a child's name belongs to someone else.
     NameCollision,
     /// A child, of this bot or of a former one of its name, is being deleted.
@@ -41,33 +72,11 @@ pub enum Reason {
     ApplyFailed,
     /// The API server refused or failed a write of the status.
     StatusFailed,
+    /// The bot was written by someone else at the same moment: it is looked at again.
+    StatusOutdated,
 }
 
 impl Reason {
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AgentReady => "AgentReady",
-            Self::AgentStarting => "AgentStarting",
-            Self::PodRefused => "PodRefused",
-            Self::AgentNotConnected => "AgentNotConnected",
-            Self::LeaseExpired => "LeaseExpired",
-            Self::LeaseHeld => "LeaseHeld",
-            Self::ConfigPending => "ConfigPending",
-            Self::Valid => "Valid",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::MissingConfigMap => "MissingConfigMap",
-            Self::UnknownDefaults => "UnknownDefaults",
-            Self::ClaimRetained => "ClaimRetained",
-            Self::ClaimTerminating => "ClaimTerminating",
-            Self::ClaimLost => "ClaimLost",
-            Self::NameCollision => "NameCollision",
-            Self::ChildTerminating => "ChildTerminating",
-            Self::ApplyFailed => "ApplyFailed",
-            Self::StatusFailed => "StatusFailed",
-        }
-    }
-
     /// Every reason that a person should hear of at once: what an event warns of.
     pub const TROUBLE: [Self; 10] = [
         Self::PodRefused,
@@ -91,6 +100,7 @@ impl Reason {
                 | Self::UnknownDefaults
                 | Self::ClaimRetained
                 | Self::NameCollision
+                | Self::Suspended
         )
     }
 }
@@ -98,5 +108,22 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_tell_of_every_reason_with_its_meaning() {
+        let documents = include_str!("../../docs/status.md");
+        let told: Vec<&str> = documents.lines().filter(|line| line.starts_with("| `")).collect();
+        for reason in Reason::ALL {
+            let stalled = if reason.is_stalled() { "yes" } else { "" };
+            let warned = if Reason::TROUBLE.contains(reason) { "yes" } else { "" };
+            let row = format!("| `{reason}` | {} | {stalled} | {warned} |", reason.meaning().trim());
+            assert!(told.contains(&row.as_str()), "docs/status.md lacks this row:\n{row}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::controller::{
-    Backoff, BotRef, Context, Guarded, Installation, Looks, Shares, reconcile, wait_after,
+    Backoff, BotRef, Context, Events, Guarded, Installation, Looks, Shares, reconcile, wait_after,
 };
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
@@ -75,6 +75,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         causes: triggers.causes(),
         looks: Looks::default(),
         shares: Shares::default(),
+        events: Events::default(),
         backoff: Backoff::default(),
         metrics,
         client,

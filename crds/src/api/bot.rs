@@ -107,6 +107,20 @@ pub struct TradingBotSpec {
     /// How the agent's pod runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentSpec>,
+    /// Enabled, or Suspended: what was made for the bot is left alone and trades on as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciliation: Option<Reconciliation>,
+}
+
+/// Whether what is made for a bot is kept as its spec asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Reconciliation {
+    /// It is made, changed and repaired.
+    #[default]
+    Enabled,
+    /// It is left alone, also where it differs. The agent trades on with the configuration that it has.
+    Suspended,
 }
 
 /// Where the journal lies.

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 
-use super::bot::{AgentSpec, Retain, SqliteSpec, StorageSpec};
+use super::bot::{AgentSpec, Reconciliation, Retain, SqliteSpec, StorageSpec};
 use crate::config::{ConfigError, ConfigErrors, Effective};
 
 /// How a bot's agent runs, with no key left open but the image.
@@ -22,6 +22,8 @@ pub struct Deployment {
     pub log_level: String,
     /// Where the journal lies.
     pub journal: Journal,
+    /// Whether what is made for the bot is kept as its spec asks for.
+    pub reconciliation: Reconciliation,
 }
 
 /// The claim of a bot's journal.
@@ -42,6 +44,8 @@ pub enum Journal {
 struct DeploymentValue {
     agent: AgentSpec,
     storage: StorageSpec,
+    #[serde(default)]
+    reconciliation: Reconciliation,
 }
 
 impl Deployment {
@@ -51,8 +55,10 @@ impl Deployment {
     /// When a value is malformed, when the API server would refuse what is made of it, or when the built-in
     /// defaults leave one out.
     pub fn from_effective(effective: &Effective) -> Result<Self, ConfigErrors> {
-        let DeploymentValue { agent, storage } = serde_path_to_error::deserialize(&effective.deployment)
-            .map_err(|error| ConfigError::new(error.path().to_string(), error.into_inner().to_string()))?;
+        let DeploymentValue { agent, storage, reconciliation } =
+            serde_path_to_error::deserialize(&effective.deployment).map_err(|error| {
+                ConfigError::new(error.path().to_string(), error.into_inner().to_string())
+            })?;
         let AgentSpec { image, resources, node_selector, log_level } = agent;
         let StorageSpec { sqlite } = storage;
         let missing = |field: &str| ConfigError::new(field, "is missing; set it");
@@ -62,6 +68,7 @@ impl Deployment {
             node_selector: node_selector.unwrap_or_default(),
             log_level: log_level.ok_or_else(|| missing("agent.logLevel"))?,
             journal: journal(sqlite.unwrap_or_default())?,
+            reconciliation,
         };
         deployment.check()?;
         Ok(deployment)
@@ -71,7 +78,7 @@ impl Deployment {
 impl Deployment {
     /// Finds what the API server would refuse in a child: nothing is made of a bot that cannot be made whole.
     fn check(&self) -> Result<(), ConfigErrors> {
-        let Self { image, resources, node_selector, log_level, journal } = self;
+        let Self { image, resources, node_selector, log_level, journal, reconciliation: _ } = self;
         let mut found = Vec::new();
         let mut push = |field: String, message: String| found.push(ConfigError::new(field, message));
         if let Some(image) = image.as_deref().filter(|image| !is_image(image)) {

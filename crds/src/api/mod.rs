@@ -7,7 +7,9 @@ mod manifest;
 mod reference;
 mod status;
 
-pub use bot::{AgentSpec, ResourcesSpec, Retain, SqliteSpec, StorageSpec, TradingBot, TradingBotSpec};
+pub use bot::{
+    AgentSpec, Reconciliation, ResourcesSpec, Retain, SqliteSpec, StorageSpec, TradingBot, TradingBotSpec,
+};
 pub use definition::trading_bot_crd;
 pub use deployment::{Deployment, Journal};
 pub use manifest::{Manifest, ManifestError, find_bot};

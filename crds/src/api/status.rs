@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 /// conditions; the agent writes `agent`, `account`, `trading` and its conditions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+// Nobody takes a bot that was not looked at yet for one that is done.
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct TradingBotStatus {
     /// The generation of the spec that the operator's share is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

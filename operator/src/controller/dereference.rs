@@ -16,6 +16,8 @@ pub struct Dereferenced {
     pub image_in_use: Option<String>,
     /// The version of the defaults that it was made with, as its Deployment says it.
     pub defaults_in_use: Option<String>,
+    /// The hash of what an agent cannot change while it runs, as the bot's Deployment was made with it.
+    pub restart_hash_in_use: Option<String>,
 }
 
 /// Looks up what the spec refers to.
@@ -33,5 +35,6 @@ pub fn dereference(bot: &Bot, owner: &Owner, children: &Children, config_maps: &
             .collect(),
         image_in_use: noted(facts.and_then(|facts| facts.agent_image.as_ref())),
         defaults_in_use: noted(facts.and_then(|facts| facts.defaults_version.as_ref())),
+        restart_hash_in_use: noted(facts.and_then(|facts| facts.restart_hash.as_ref())),
     }
 }

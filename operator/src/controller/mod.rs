@@ -12,17 +12,23 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::api::{Journal, TradingBotStatus};
+use crds::api::{Journal, Reconciliation, TradingBotStatus};
+use crds::contract::{AGENT_MANAGER, OPERATOR_MANAGER};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::Api;
+use kube::core::DynamicObject;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
+use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::metrics::Metrics;
 use crate::reason::Reason;
-use crate::watch::{Cause, Causes, ChildKind, Children, ConfigMaps, Leases, Secrets, Seen, version};
+use crate::watch::{
+    Cause, Causes, ChildKind, Children, ConfigMaps, Connection, Leases, Secrets, Seen, version,
+};
 use apply::{Applied, Applier, ApplyError};
 use status::{Looked, Observed, Outcome, Stated};
 use validate::{Refusal, Validated};
@@ -30,7 +36,7 @@ use validate::{Refusal, Validated};
 pub use backoff::Backoff;
 pub use bot::{Bot, BotRef, Guarded, Owner};
 pub use build::{NetworkPolicyOptions, NetworkPolicyOptionsError};
-pub use status::{Looks, Rollout, Shares, operators_share};
+pub use status::{Events, Looks, Rollout, Shares, operators_share};
 pub use validate::Installation;
 
 /// What every reconcile works with.
@@ -53,6 +59,8 @@ pub struct Context {
     pub looks: Looks,
     /// The shares of status that were written.
     pub shares: Shares,
+    /// The events that were published.
+    pub events: Events,
     /// The bots that fail.
     pub backoff: Backoff,
     /// What is counted.
@@ -61,6 +69,10 @@ pub struct Context {
 
 /// A reconcile takes no longer.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// An agent that stays away for so long may miss its Secret, which nobody here can see: it is created
+/// again.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// A reconcile that is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +83,9 @@ pub enum Failure {
     /// The status could not be written.
     #[error("writing the status failed: {}; it is tried again", apply::words(.0))]
     Status(#[source] Box<kube::Error>),
+    /// Somebody wrote the bot after it was read.
+    #[error("the bot was written by someone else at the same moment; it is looked at again")]
+    Outdated,
     /// The API server did not answer.
     #[error("the API server did not answer within {} s; it is tried again", LONGEST.as_secs())]
     Timeout,
@@ -89,6 +104,7 @@ impl Failure {
             Self::Apply(error) => error.reason(),
             Self::Timeout => Reason::ApplyFailed,
             Self::Status(_) => Reason::StatusFailed,
+            Self::Outdated => Reason::StatusOutdated,
             Self::Nameless(_) | Self::Rendering(_) => Reason::InvalidSpec,
         }
     }
@@ -143,26 +159,48 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         }
         Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
     };
-    let (outcome, error) = match &validated {
+    let mut stated = context.looks.get(&owner.uid).and_then(|looked| looked.stated.clone());
+    let mut error = None;
+    let outcome = match validated {
+        Ok(bot) if bot.reconciliation == Reconciliation::Suspended => {
+            Outcome::Suspended(bot.rendering.config_hash)
+        }
         Ok(validated) => {
-            let stated = Stated::from(validated);
-            match apply_all(validated, owner, context).await? {
+            let applied = apply_all(&validated, owner, context).await?;
+            stated = Some(Stated::from(&validated));
+            match applied {
                 Ok(applied) => {
                     if let Some(wait) = applied.look_again {
                         context.causes.stages_in(owner.bot_ref(), wait);
                     }
-                    (Outcome::Applied(stated), None)
+                    Outcome::Applied
                 }
-                Err(error) => (Outcome::Failed(stated, error.reason(), error.to_string()), Some(error)),
+                Err(ApplyError::BotEnding) => {
+                    debug!(namespace = owner.namespace, bot = owner.name, "the bot is being deleted");
+                    return Ok(());
+                }
+                Err(failed) => Outcome::Failed(failed.reason(), error.insert(failed).to_string()),
             }
         }
         Err(refusal) => {
             context.metrics.refused(refusal.reason());
-            (Outcome::Refused(refusal.reason(), refusal.to_string()), None)
+            let before = bot.0.as_ref().ok().and_then(|bot| bot.status.as_ref()?.config_hash.as_ref());
+            let of_agent = match refusal.live() {
+                Some(live) => {
+                    hand_over(live, owner, context).await?;
+                    stated = Some(Stated::from(live));
+                    "; the running agent takes over the limits all the same"
+                }
+                None if stated.is_some() || before.is_some() => {
+                    "; the agent keeps its last good configuration"
+                }
+                None => "",
+            };
+            Outcome::Refused(refusal.reason(), format!("{refusal}{of_agent}"))
         }
     };
     let generation = bot.meta().generation.unwrap_or_default();
-    let looked = Arc::new(Looked { generation, outcome });
+    let looked = Arc::new(Looked { generation, outcome, stated });
     context.looks.keep(&owner.uid, Arc::clone(&looked));
     report(bot, owner, &looked, context).await?;
     match error {
@@ -182,13 +220,7 @@ async fn apply_all(
     context: &Context,
 ) -> Result<Result<Applied, ApplyError>, Failure> {
     let children = build::build(validated)?;
-    let applier = Applier {
-        client: &context.client,
-        children: &context.children,
-        leases: &context.leases,
-        secrets: &context.secrets,
-        metrics: &context.metrics,
-    };
+    let applier = applier(owner, context);
     match applier.apply(owner, &children).await {
         Ok(applied) => Ok(terminating_claim(validated, owner, context).map_or(Ok(applied), Err)),
         Err(error) if error.is_passing() && context.backoff.failures(&owner.uid) == 0 => Err(error.into()),
@@ -203,6 +235,27 @@ fn terminating_claim(validated: &Validated, owner: &Owner, context: &Context) ->
     claim.is_terminating.then(|| ApplyError::ClaimTerminating { name: name.clone() })
 }
 
+/// Gives a running agent what it can take over while it runs, and touches nothing else: a pod that was made
+/// anew now would not start.
+async fn hand_over(live: &Validated, owner: &Owner, context: &Context) -> Result<(), Failure> {
+    for child in build::build(live)?.iter().filter(|child| child.kind == ChildKind::ConfigMap) {
+        applier(owner, context).apply_one(owner, child).await?;
+    }
+    Ok(())
+}
+
+fn applier<'a>(owner: &Owner, context: &'a Context) -> Applier<'a> {
+    Applier {
+        is_known: context.looks.get(&owner.uid).is_some(),
+        client: &context.client,
+        children: &context.children,
+        leases: &context.leases,
+        secrets: &context.secrets,
+        metrics: &context.metrics,
+    }
+}
+
+/// The status stage: says what is so, where the status says something else.
 async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context) -> Result<(), Failure> {
     let deployment = context.children.get(
         ChildKind::Deployment,
@@ -210,44 +263,104 @@ async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context
         &crds::contract::child_name(&owner.name),
     );
     let facts = deployment.as_ref().and_then(Seen::deployment);
-    let rollout = facts.map_or(&Rollout::Progressing, |facts| &facts.rollout);
-    let default = TradingBotStatus::default();
-    let seen = bot.0.as_ref().ok().map(|bot| bot.status.as_ref().unwrap_or(&default));
-    let before = context.shares.newest(&owner.uid, version(bot.meta()), seen);
+    let rollout = facts.map_or(&Rollout::NoPod, |facts| &facts.rollout);
+    let none = TradingBotStatus::default();
+    let seen = bot.0.as_ref().ok().map(|bot| bot.status.as_ref().unwrap_or(&none));
+    let now = Time(Timestamp::now());
+    let mut connection = context.leases.connection(&owner.namespace, &owner.name);
+    let of_gone = |connection| {
+        seen.filter(|_| status::is_gone(connection, rollout)).and_then(|seen| status::last_share(seen, &now))
+    };
+    let mut gone = of_gone(connection);
+    if gone.is_some() {
+        // The watch may lag, and an agent that lives has no reason to say again what is overwritten here.
+        connection = leases_anew(owner, context).await?;
+        gone = of_gone(connection);
+    }
+    let (version, before) = context.shares.newest(&owner.uid, version(bot.meta()), seen);
     let observed = Observed {
         owner,
-        generation: looked.generation,
-        outcome: &looked.outcome,
+        looked,
         rollout,
-        connection: context.leases.connection(&owner.namespace, &owner.name),
+        connection,
         agent_hash: seen.and_then(|status| Some(status.agent.as_ref()?.config_hash.as_str())),
     };
-    let after = status::share(&observed, &before, Time(Timestamp::now()));
-    if after == before {
-        return Ok(());
+    let after = status::share(&observed, &before, now.clone());
+    let mut version = version;
+    if after != before {
+        version = write(owner, OPERATOR_MANAGER, version, &after, context).await?;
+        context.shares.keep(&owner.uid, version, after.clone());
+        if let Some(ready) = after.conditions.first() {
+            info!(
+                namespace = owner.namespace,
+                bot = owner.name,
+                ready = ready.status,
+                reason = ready.reason,
+                detail = ready.message,
+                "status written"
+            );
+        }
+        let bot = bot.object_ref(&());
+        context.events.publish(&context.client, &bot, &before, &after, &context.metrics).await;
     }
-    let version = status::write(&context.client, owner, &after, &context.metrics)
-        .await
-        .map_err(|error| Failure::Status(Box::new(error)))?;
-    context.shares.keep(&owner.uid, version, after.clone());
-    if let Some(ready) = after.conditions.first() {
+    let lost = context.leases.losses(&owner.namespace, &owner.name)
+        > context.secrets.answered(&owner.uid).unwrap_or_default();
+    let bot_ref = owner.bot_ref();
+    if connection != Connection::Live
+        && lost
+        && looked.outcome == Outcome::Applied
+        && context.causes.rest(&bot_ref).is_none()
+    {
+        context.causes.stages_in(bot_ref, AWAY);
+    }
+    if let Some(gone) = gone {
+        write(owner, AGENT_MANAGER, version, &gone, context).await?;
         info!(
             namespace = owner.namespace,
             bot = owner.name,
-            ready = ready.status,
-            reason = ready.reason,
-            detail = ready.message,
-            "status written"
+            "the agent's conditions are unknown: it is gone"
         );
     }
-    status::publish(&context.client, &bot.object_ref(&()), &before, &after, &context.metrics).await;
     Ok(())
+}
+
+async fn write(
+    owner: &Owner,
+    manager: &str,
+    version: u64,
+    share: &TradingBotStatus,
+    context: &Context,
+) -> Result<u64, Failure> {
+    match status::write(&context.client, owner, manager, version, share, &context.metrics).await {
+        Ok(version) => Ok(version),
+        Err(status::WriteError::Outdated | status::WriteError::Gone) => Err(Failure::Outdated),
+        Err(status::WriteError::Api(error)) => Err(Failure::Status(Box::new(error))),
+    }
+}
+
+/// Who trades, asked of the API server itself.
+async fn leases_anew(owner: &Owner, context: &Context) -> Result<Connection, Failure> {
+    let name = crds::contract::child_name(&owner.name);
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &owner.namespace, &ChildKind::Lease.resource());
+    context.metrics.call(ChildKind::Lease.as_str(), "get");
+    if let Some(lease) = api.get_opt(&name).await.map_err(|error| Failure::Status(Box::new(error)))? {
+        context.leases.observe(&Event::Apply(lease));
+    }
+    Ok(context.leases.connection(&owner.namespace, &owner.name))
 }
 
 /// How long to wait after a failure.
 pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
     let uid = bot.meta().uid.clone().unwrap_or_default();
     let wait = context.backoff.failed(&uid).max(Duration::from_millis(100));
+    if matches!(failure, Failure::Outdated) {
+        // The watch shows in a moment what was written in between.
+        let wait = wait / 10;
+        debug!(namespace = bot.meta().namespace, bot = bot.meta().name, "{failure}");
+        context.causes.stages_in(BotRef::from_obj(&*bot), wait);
+        return Action::requeue(wait);
+    }
     context.causes.stages_in(BotRef::from_obj(&*bot), wait);
     warn!(
         namespace = bot.meta().namespace, bot = bot.meta().name, reason = failure.reason().as_str(),

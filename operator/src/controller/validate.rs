@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crds::api::{Deployment, Summary};
+use crds::api::{Deployment, Reconciliation, Summary};
 use crds::config::{
     BotConfig, ConfigErrors, DEFAULTS_VERSION, Effective, FeedSource, Rendering, resolve_with,
 };
@@ -26,6 +26,8 @@ pub struct Installation {
 pub struct Validated {
     /// Whose the children are.
     pub owner: Owner,
+    /// Whether the children are to be as built.
+    pub reconciliation: Reconciliation,
     /// The document that the agent reads.
     pub rendering: Rendering,
     /// The hash of what an agent cannot change while it runs.
@@ -79,10 +81,21 @@ pub enum Refusal {
         namespace: String,
         /// Their names.
         names: String,
+        /// What an agent that runs can take over all the same: its bars are mounted, and limits that were
+        /// lowered must not wait for others.
+        live: Option<Box<Validated>>,
     },
 }
 
 impl Refusal {
+    /// What an agent that runs can take over all the same.
+    pub fn live(&self) -> Option<&Validated> {
+        match self {
+            Self::MissingConfigMaps { live, .. } => live.as_deref(),
+            Self::Unreadable(_) | Self::Config(_) | Self::UnknownDefaults { .. } => None,
+        }
+    }
+
     /// The reason, as condition, event and metric name it.
     pub const fn reason(&self) -> Reason {
         match self {
@@ -103,7 +116,7 @@ pub fn validate(
     found: Dereferenced,
     installation: &Installation,
 ) -> Result<Validated, Refusal> {
-    let Dereferenced { missing_config_maps, image_in_use, defaults_in_use } = found;
+    let Dereferenced { missing_config_maps, image_in_use, defaults_in_use, restart_hash_in_use } = found;
     let Installation { agent_image, network_policy } = installation;
     // A new operator brings new defaults; a bot that exists keeps those that it was made with.
     let defaults_version = match defaults_in_use {
@@ -122,12 +135,6 @@ pub fn validate(
     let effective = resolve_with(&bot.spec, defaults_version)?;
     let deployment = Deployment::from_effective(&effective)?;
     let Effective { bot: config, deployment: _, provenance: _ } = effective;
-    if !missing_config_maps.is_empty() {
-        return Err(Refusal::MissingConfigMaps {
-            namespace: owner.namespace.clone(),
-            names: missing_config_maps.into_iter().collect::<Vec<_>>().join(", "),
-        });
-    }
     let unreadable = |error: &dyn std::fmt::Display| Refusal::Unreadable(error.to_string());
     let restart_hash = config.restart_hash().map_err(|error| unreadable(&error))?;
     let (mut summary, bars) = describe(&config);
@@ -137,8 +144,9 @@ pub fn validate(
     // And likewise its image.
     let default_image = image_in_use.unwrap_or_else(|| agent_image.clone());
     let image = deployment.image.clone().unwrap_or_else(|| default_image.clone());
-    Ok(Validated {
+    let validated = Validated {
         owner: owner.clone(),
+        reconciliation: deployment.reconciliation,
         rendering,
         restart_hash,
         deployment,
@@ -148,6 +156,16 @@ pub fn validate(
         network_policy: Arc::clone(network_policy),
         bars,
         summary,
+    };
+    if missing_config_maps.is_empty() {
+        return Ok(validated);
+    }
+    let takes_over = validated.reconciliation == Reconciliation::Enabled
+        && restart_hash_in_use.as_ref() == Some(&validated.restart_hash);
+    Err(Refusal::MissingConfigMaps {
+        namespace: owner.namespace.clone(),
+        names: missing_config_maps.into_iter().collect::<Vec<_>>().join(", "),
+        live: takes_over.then(|| Box::new(validated)),
     })
 }
 
@@ -255,6 +273,27 @@ pub(crate) mod tests {
             assert_eq!(refusal.reason(), Reason::UnknownDefaults);
             assert!(refusal.to_string().contains("annotate deployment paper-btc"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn limits_reach_a_running_agent_while_bars_are_missing_and_what_needs_a_restart_does_not() {
+        let in_use = validated().restart_hash;
+        let missing = || Dereferenced {
+            missing_config_maps: ["btc-h1".to_owned()].into(),
+            restart_hash_in_use: Some(in_use.clone()),
+            ..Default::default()
+        };
+        let mut lower = spec();
+        lower["risk"] = json!({"maxPositionPercent": 5});
+        let refusal = validate_with(lower.clone(), missing()).unwrap_err();
+        assert_eq!(refusal.live().unwrap().rendering.config.risk.max_position_percent.to_string(), "5");
+        let mut faster = lower.clone();
+        faster["feeds"][0]["replay"]["speed"] = json!(60);
+        assert_eq!(validate_with(faster, missing()).unwrap_err().live(), None);
+        lower["reconciliation"] = json!("Suspended");
+        assert_eq!(validate_with(lower, missing()).unwrap_err().live(), None);
+        let new = Dereferenced { restart_hash_in_use: None, ..missing() };
+        assert_eq!(validate_with(spec(), new).unwrap_err().live(), None, "nobody runs");
     }
 
     #[test]

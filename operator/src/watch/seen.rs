@@ -70,6 +70,8 @@ pub struct DeploymentFacts {
     pub defaults_version: Option<Box<str>>,
     /// The Secret whose creation was answered.
     pub api_key_secret: Option<Box<str>>,
+    /// The hash of what an agent cannot change while it runs, in the pod template.
+    pub restart_hash: Option<Box<str>>,
 }
 
 /// The bot that a label names.
@@ -233,6 +235,11 @@ impl Facts {
                 agent_image: annotated(annotation::AGENT_IMAGE),
                 defaults_version: annotated(annotation::DEFAULTS_VERSION),
                 api_key_secret: annotated(annotation::API_KEY_SECRET),
+                restart_hash: object
+                    .data
+                    .pointer("/spec/template/metadata/annotations")
+                    .and_then(|annotations| annotations.get(annotation::RESTART_HASH)?.as_str())
+                    .map(Into::into),
             })),
             _ => Self::None,
         }

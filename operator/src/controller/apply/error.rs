@@ -50,6 +50,9 @@ pub enum ApplyError {
         /// Name of the child.
         name: String,
     },
+    /// The bot, or its namespace, is being deleted: what is missing was taken away.
+    #[error("the bot is being deleted; nothing is made for it")]
+    BotEnding,
     /// The API server refused or failed.
     #[error("{verb} {kind} {name} failed: {}; it is tried again", words(source))]
     Api {
@@ -73,7 +76,7 @@ impl ApplyError {
             Self::ClaimRetained { .. } => Reason::ClaimRetained,
             Self::ClaimLost { .. } => Reason::ClaimLost,
             Self::ClaimTerminating { .. } => Reason::ClaimTerminating,
-            Self::Terminating { .. } => Reason::ChildTerminating,
+            Self::Terminating { .. } | Self::BotEnding => Reason::ChildTerminating,
             Self::Api { .. } => Reason::ApplyFailed,
         }
     }
@@ -85,7 +88,8 @@ impl ApplyError {
             | Self::ClaimRetained { .. }
             | Self::ClaimLost { .. }
             | Self::ClaimTerminating { .. }
-            | Self::Terminating { .. } => false,
+            | Self::Terminating { .. }
+            | Self::BotEnding => false,
             Self::Api { source, .. } => {
                 !matches!(source.as_ref(), kube::Error::Api(status) if status.is_forbidden() || status.is_invalid())
             }
@@ -102,6 +106,15 @@ pub fn words(error: &kube::Error) -> String {
 }
 
 pub fn failed(verb: &'static str, kind: ChildKind, name: &str, source: kube::Error) -> ApplyError {
+    if let kube::Error::Api(status) = &source
+        && status
+            .details
+            .iter()
+            .flat_map(|details| &details.causes)
+            .any(|c| c.reason == "NamespaceTerminating")
+    {
+        return ApplyError::BotEnding;
+    }
     ApplyError::Api { verb, kind: kind.as_str(), name: name.to_owned(), source: Box::new(source) }
 }
 
@@ -139,5 +152,17 @@ mod tests {
         assert!(!answer("Invalid").is_passing());
         assert!(answer("InternalError").is_passing());
         assert!(answer("Conflict").is_passing());
+    }
+
+    #[test]
+    fn a_namespace_that_is_being_deleted_is_no_failure() {
+        let answer = serde_json::json!({
+            "status": "Failure", "reason": "Forbidden", "code": 403,
+            "message": "unable to create new content in namespace n because it is being terminated",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}
+        });
+        let status: Status = serde_json::from_value(answer).unwrap();
+        let error = failed("creating", ChildKind::Service, "a", kube::Error::Api(status.boxed()));
+        assert!(matches!(error, ApplyError::BotEnding), "{error}");
     }
 }

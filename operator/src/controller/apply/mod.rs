@@ -13,13 +13,14 @@ use std::time::Duration;
 use crds::contract::{LABEL_BOT, OPERATOR_MANAGER, api_secret_name, child_name};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::bot::Owner;
+use super::bot::{Guarded, Owner};
 use super::build::{self, Child, Keys};
 use crate::metrics::Metrics;
 use crate::watch::{ChildKind, Children, Connection, Digest, Leases, Secrets, Seen, Shown};
@@ -44,6 +45,8 @@ pub struct Applier<'a> {
     pub client: &'a Client,
     /// What exists.
     pub children: &'a Children,
+    /// The bot was brought into its state before: what is missing was taken away since.
+    pub is_known: bool,
     /// Who trades.
     pub leases: &'a Leases,
     /// Which Secrets were created.
@@ -65,29 +68,38 @@ impl Applier<'_> {
             if child.kind == ChildKind::Deployment {
                 self.secret(owner).await?;
             }
-            let existing = self.children.get(child.kind, &owner.namespace, &child.name);
-            let shown = self.children.shown(child.kind, &owner.namespace, &child.name);
-            match (decide(owner, child, existing.as_ref(), shown), &existing) {
-                (Step::Create, _) if self.is_lost(owner, child) => {
-                    if !self.adopt(owner, child).await? {
-                        return Err(ApplyError::ClaimLost { name: child.name.clone() });
-                    }
-                }
-                (Step::Create, _) => self.create(owner, child).await?,
-                (Step::Update, Some(existing)) => self.update(owner, child, existing).await?,
-                (Step::Replace, Some(existing)) => {
-                    self.delete(owner, child.kind, &child.name, existing).await?;
-                    self.create(owner, child).await?;
-                }
-                (Step::Terminating, _) => return Err(terminating(child.kind, &child.name)),
-                (Step::Collision, Some(existing)) => return Err(collision(child, existing)),
-                (Step::Wait, _) => applied.look_again = Some(LOOK_AGAIN),
-                (Step::Remember, Some(existing)) => self.remember(owner, child, existing.version),
-                (Step::Nothing | Step::Update | Step::Replace | Step::Remember | Step::Collision, _) => {}
-            }
+            applied.look_again = self.apply_one(owner, child).await?.or(applied.look_again);
         }
         self.sweep(owner, children).await?;
         Ok(applied)
+    }
+
+    /// Brings one child into the state that was built; when to look again for what was not seen since.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub async fn apply_one(&self, owner: &Owner, child: &Child) -> Result<Option<Duration>, ApplyError> {
+        let existing = self.children.get(child.kind, &owner.namespace, &child.name);
+        let shown = self.children.shown(child.kind, &owner.namespace, &child.name);
+        match (decide(owner, child, existing.as_ref(), shown), &existing) {
+            (Step::Create, _) if self.is_lost(owner, child) => {
+                if !self.adopt(owner, child).await? {
+                    return Err(ApplyError::ClaimLost { name: child.name.clone() });
+                }
+            }
+            (Step::Create, _) => self.create(owner, child).await?,
+            (Step::Update, Some(existing)) => self.update(owner, child, existing).await?,
+            (Step::Replace, Some(existing)) => {
+                self.delete(owner, child.kind, &child.name, existing).await?;
+                self.create(owner, child).await?;
+            }
+            (Step::Terminating, _) => return Err(terminating(child.kind, &child.name)),
+            (Step::Collision, Some(existing)) => return Err(collision(child, existing)),
+            (Step::Wait, _) => return Ok(Some(LOOK_AGAIN)),
+            (Step::Remember, Some(existing)) => self.remember(owner, child, existing.version),
+            (Step::Nothing | Step::Update | Step::Replace | Step::Remember | Step::Collision, _) => {}
+        }
+        Ok(None)
     }
 
     /// Deletes what a former bot of the same name left behind and garbage collection has not reached, the
@@ -157,6 +169,9 @@ impl Applier<'_> {
     }
 
     async fn create(&self, owner: &Owner, child: &Child) -> Result<(), ApplyError> {
+        if self.is_known {
+            self.bot_stays(owner).await?;
+        }
         let mut desired = child.desired.clone();
         if child.kind == ChildKind::Lease && self.agent_may_be_at_work(owner).await? {
             let spec = serde_json::to_value(build::held_by_unknown(Timestamp::now())).unwrap_or_default();
@@ -180,6 +195,23 @@ impl Applier<'_> {
             }
         }
         Err(terminating(child.kind, &child.name))
+    }
+
+    /// Children of a bot that is being deleted go one by one, and their watches may be ahead of the bot's: what
+    /// is missing is made anew only when the API server says that the bot stays.
+    async fn bot_stays(&self, owner: &Owner) -> Result<(), ApplyError> {
+        let bots: Api<Guarded> = Api::namespaced(self.client.clone(), &owner.namespace);
+        self.metrics.call("TradingBot", "get");
+        let bot = bots.get_metadata_opt(&owner.name).await.map_err(|source| ApplyError::Api {
+            verb: "reading",
+            kind: "TradingBot",
+            name: owner.name.clone(),
+            source: Box::new(source),
+        })?;
+        let stays = |metadata: &ObjectMeta| {
+            metadata.uid.as_deref() == Some(&owner.uid) && metadata.deletion_timestamp.is_none()
+        };
+        if bot.is_some_and(|bot| stays(&bot.metadata)) { Ok(()) } else { Err(ApplyError::BotEnding) }
     }
 
     /// The watch did not show it, and it exists: it lost its labels, or it is someone else's. False when
@@ -262,7 +294,9 @@ impl Applier<'_> {
             let answered = deployment.is_of(owner) && known == Some(name.as_str());
             answered.then_some(0)
         });
-        if answered.is_some_and(|at| at >= losses) {
+        // An agent that trades has found its keys.
+        let lives = self.leases.connection(&owner.namespace, &owner.name) == Connection::Live;
+        if answered.is_some_and(|at| at >= losses || lives) {
             return Ok(());
         }
         let secret = build::api_secret(owner, Keys::generate());

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::super::bot::Owner;
 use super::Rollout;
-use super::looked::{Outcome, Stated};
+use super::looked::{Looked, Outcome, Stated};
 use crate::reason::Reason;
 use crate::watch::Connection;
 
@@ -16,10 +16,8 @@ use crate::watch::Connection;
 pub struct Observed<'a> {
     /// The bot.
     pub owner: &'a Owner,
-    /// The generation of the spec that was looked at.
-    pub generation: i64,
-    /// What became of it.
-    pub outcome: &'a Outcome,
+    /// What the earlier stages found out.
+    pub looked: &'a Looked,
     /// How far the Deployment is.
     pub rollout: &'a Rollout,
     /// Whether an agent holds the Lease.
@@ -42,54 +40,59 @@ impl Verdict {
 
 /// Computes the operator's share; what did not change keeps its time.
 pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) -> TradingBotStatus {
-    let Observed { owner, generation, outcome, rollout, connection, agent_hash } = *observed;
-    let connected = connected(connection);
-    let kept = match (outcome, &previous.config_hash) {
-        (Outcome::Refused(..), Some(_)) => "; the agent keeps its last good configuration",
-        _ => "",
-    };
-    let ready = match outcome {
-        Outcome::Refused(reason, message) | Outcome::Failed(_, reason, message) => {
-            Verdict::new(false, *reason, format!("{message}{kept}"))
-        }
-        Outcome::Applied(stated) => ready(owner, stated, rollout, &connected, agent_hash),
-    };
-    let valid = match outcome {
-        Outcome::Refused(Reason::InvalidSpec, message) => {
-            Verdict::new(false, Reason::InvalidSpec, format!("{message}{kept}"))
-        }
-        _ => Verdict::new(true, Reason::Valid, "the spec makes a configuration"),
-    };
-    let mut conditions = Vec::new();
-    let mut push = |type_: &str, verdict: &Verdict| {
-        conditions.push(made(type_, verdict, generation, previous, &now));
-    };
-    push(condition::READY, &ready);
-    if !ready.holds {
-        let (type_, reason) = if ready.reason.is_stalled() {
-            (condition::STALLED, ready.reason)
-        } else {
-            (condition::RECONCILING, ready.reason)
-        };
-        push(type_, &Verdict::new(true, reason, ready.message.clone()));
-    }
-    push(condition::CONFIG_VALID, &valid);
-    push(condition::AGENT_CONNECTED, &connected);
-
+    let Observed { owner, looked, rollout, connection, agent_hash } = *observed;
+    let Looked { generation, outcome, stated } = looked;
     let mut share = TradingBotStatus {
-        observed_generation: Some(generation),
-        conditions,
+        observed_generation: Some(*generation),
         config_hash: previous.config_hash.clone(),
         api_key_secret: previous.api_key_secret.clone(),
         summary: previous.summary.clone(),
         ..TradingBotStatus::default()
     };
-    if let Some(Stated { config_hash, summary }) = outcome.stated() {
+    if let Some(Stated { config_hash, summary }) = stated {
         share.config_hash = Some(config_hash.clone());
         share.api_key_secret = Some(api_secret_name(&owner.name, &owner.uid));
         share.summary = Some(summary.clone());
     }
+    let connected = connected(connection);
+    let ready = match outcome {
+        Outcome::Refused(reason, message) | Outcome::Failed(reason, message) => {
+            Verdict::new(false, *reason, message.clone())
+        }
+        Outcome::Applied | Outcome::Suspended(_) => ready(owner, &share, rollout, &connected, agent_hash),
+    };
+    let valid = match outcome {
+        Outcome::Refused(Reason::InvalidSpec, message) => {
+            Verdict::new(false, Reason::InvalidSpec, message.clone())
+        }
+        _ => Verdict::new(true, Reason::Valid, "the spec makes a configuration"),
+    };
+    let mut verdicts = Vec::with_capacity(5);
+    if !ready.holds {
+        let type_ = if ready.reason.is_stalled() { condition::STALLED } else { condition::RECONCILING };
+        verdicts.push((type_, Verdict::new(true, ready.reason, ready.message.clone())));
+    }
+    verdicts.insert(0, (condition::READY, ready));
+    verdicts.push((condition::CONFIG_VALID, valid));
+    verdicts.push((condition::AGENT_CONNECTED, connected));
+    if let Outcome::Suspended(wanted) = outcome {
+        verdicts.push((condition::RECONCILIATION_SUSPENDED, suspended(wanted, &share)));
+    }
+    share.conditions =
+        verdicts.iter().map(|(type_, verdict)| made(type_, verdict, *generation, previous, &now)).collect();
     share
+}
+
+fn suspended(wanted: &str, share: &TradingBotStatus) -> Verdict {
+    let pending = if share.config_hash.as_deref() == Some(wanted) {
+        String::new()
+    } else {
+        format!("; configuration {} is not handed to the agent before", short(wanted))
+    };
+    let message = format!(
+        "spec.reconciliation is Suspended: nothing is made, changed or repaired until it is Enabled{pending}"
+    );
+    Verdict::new(true, Reason::Suspended, message)
 }
 
 fn connected(connection: Connection) -> Verdict {
@@ -106,11 +109,18 @@ fn connected(connection: Connection) -> Verdict {
 
 fn ready(
     owner: &Owner,
-    stated: &Stated,
+    share: &TradingBotStatus,
     rollout: &Rollout,
     connected: &Verdict,
     agent_hash: Option<&str>,
 ) -> Verdict {
+    let Some(wanted) = &share.config_hash else {
+        return Verdict::new(
+            false,
+            Reason::Suspended,
+            "no agent was ever made for this bot: set spec.reconciliation to Enabled",
+        );
+    };
     match rollout {
         Rollout::Refused(words) => {
             return Verdict::new(
@@ -119,7 +129,7 @@ fn ready(
                 format!("the agent's pod cannot be made: {words}"),
             );
         }
-        Rollout::Progressing => {
+        Rollout::Progressing | Rollout::NoPod => {
             return Verdict::new(
                 false,
                 Reason::AgentStarting,
@@ -134,7 +144,6 @@ fn ready(
     if !connected.holds {
         return Verdict::new(false, connected.reason, connected.message.clone());
     }
-    let wanted = &stated.config_hash;
     if agent_hash != Some(wanted) {
         let runs =
             agent_hash.map_or("no configuration".to_owned(), |hash| format!("configuration {}", short(hash)));
@@ -147,7 +156,7 @@ fn ready(
             ),
         );
     }
-    let paused = if stated.summary.state == State::Paused.as_str() {
+    let paused = if share.summary.as_ref().is_some_and(|said| said.state == State::Paused.as_str()) {
         "; it is paused: positions are closed and none is opened"
     } else {
         ""
@@ -181,6 +190,7 @@ fn made(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::validate::Validated;
     use super::super::super::validate::tests::validated;
     use super::*;
     use jiff::Timestamp;
@@ -189,8 +199,12 @@ mod tests {
         Time(Timestamp::from_second(second).unwrap())
     }
 
+    fn looked(outcome: Outcome, stated: Option<&Validated>) -> Looked {
+        Looked { generation: 3, outcome, stated: stated.map(Stated::from) }
+    }
+
     fn computed(
-        outcome: &Outcome,
+        looked: &Looked,
         rollout: &Rollout,
         connection: Connection,
         agent_hash: Option<&str>,
@@ -198,7 +212,7 @@ mod tests {
         now: i64,
     ) -> TradingBotStatus {
         let owner = validated().owner;
-        let observed = Observed { owner: &owner, generation: 3, outcome, rollout, connection, agent_hash };
+        let observed = Observed { owner: &owner, looked, rollout, connection, agent_hash };
         share(&observed, previous, at(now))
     }
 
@@ -211,19 +225,21 @@ mod tests {
         let bot = validated();
         let hash = bot.rendering.config_hash.clone();
         let none = TradingBotStatus::default();
-        let applied = &Outcome::Applied(Stated::from(&bot));
+        let applied = looked(Outcome::Applied, Some(&bot));
         let (up, not_yet) = (Rollout::Available, Rollout::Progressing);
         let live = Connection::Live;
         for (rollout, connection, agent, ready) in [
+            (&Rollout::NoPod, Connection::Unheld, None, "Ready=False/AgentStarting"),
             (&not_yet, Connection::Unheld, None, "Ready=False/AgentStarting"),
             (&not_yet, live, Some(hash.as_str()), "Ready=False/AgentStarting"),
+            (&Rollout::Refused("quota".into()), live, Some(hash.as_str()), "Ready=False/PodRefused"),
             (&up, Connection::Unheld, None, "Ready=False/AgentNotConnected"),
             (&up, Connection::Expired, Some(hash.as_str()), "Ready=False/LeaseExpired"),
             (&up, live, None, "Ready=False/ConfigPending"),
             (&up, live, Some("old"), "Ready=False/ConfigPending"),
             (&up, live, Some(hash.as_str()), "Ready=True/AgentReady"),
         ] {
-            let share = computed(applied, rollout, connection, agent, &none, 0);
+            let share = computed(&applied, rollout, connection, agent, &none, 0);
             let words = words(&share);
             assert_eq!(words[0], ready);
             let reconciling = words.iter().any(|w| w.starts_with("Reconciling=True"));
@@ -234,20 +250,23 @@ mod tests {
         }
     }
 
+    fn ready(bot: &Validated, now: i64) -> TradingBotStatus {
+        computed(
+            &looked(Outcome::Applied, Some(bot)),
+            &Rollout::Available,
+            Connection::Live,
+            Some(&bot.rendering.config_hash),
+            &TradingBotStatus::default(),
+            now,
+        )
+    }
+
     #[test]
     fn an_invalid_spec_is_stalled_and_keeps_what_is_known_of_the_last_good_one() {
         let bot = validated();
-        let hash = bot.rendering.config_hash.clone();
-        let ready = computed(
-            &Outcome::Applied(Stated::from(&bot)),
-            &Rollout::Available,
-            Connection::Live,
-            Some(&hash),
-            &TradingBotStatus::default(),
-            1,
-        );
-        let refused = &Outcome::Refused(Reason::InvalidSpec, "spec.risk.x: is wrong".into());
-        let share = computed(refused, &Rollout::Available, Connection::Live, Some(&hash), &ready, 2);
+        let (hash, ready) = (bot.rendering.config_hash.clone(), ready(&bot, 1));
+        let refused = looked(Outcome::Refused(Reason::InvalidSpec, "spec.risk.x: is wrong".into()), None);
+        let share = computed(&refused, &Rollout::Available, Connection::Live, Some(&hash), &ready, 2);
         assert_eq!(
             words(&share),
             [
@@ -258,27 +277,48 @@ mod tests {
             ]
         );
         assert_eq!((&share.config_hash, &share.summary), (&ready.config_hash, &ready.summary));
-        for condition in &share.conditions[..3] {
-            assert!(condition.message.contains("keeps its last good"), "{}", condition.message);
-        }
-        let missing = &Outcome::Refused(Reason::MissingConfigMap, "there is no btc-h1".into());
-        let share = computed(missing, &Rollout::Available, Connection::Live, Some(&hash), &ready, 2);
-        assert!(share.conditions[0].message.contains("keeps its last good"), "limits may be in the edit too");
+        let forged = TradingBotStatus { config_hash: Some("forged".into()), ..ready.clone() };
+        let known = Looked { stated: Some(Stated::from(&bot)), ..refused };
+        let share = computed(&known, &Rollout::Available, Connection::Live, Some(&hash), &forged, 2);
+        assert_eq!(share.config_hash, ready.config_hash, "what this process knows counts more");
+    }
+
+    #[test]
+    fn a_suspended_bot_is_as_ready_as_its_agent_and_says_what_it_waits_with() {
+        let bot = validated();
+        let (hash, ready) = (bot.rendering.config_hash.clone(), ready(&bot, 1));
+        let suspended = |wanted: &str| looked(Outcome::Suspended(wanted.into()), None);
+        let of = |looked: &Looked, connection, previous: &TradingBotStatus| {
+            computed(looked, &Rollout::Available, connection, Some(&hash), previous, 2)
+        };
+        let share = of(&suspended(&hash), Connection::Live, &ready);
+        assert_eq!(
+            words(&share),
+            [
+                "Ready=True/AgentReady",
+                "ConfigValid=True/Valid",
+                "AgentConnected=True/LeaseHeld",
+                "ReconciliationSuspended=True/Suspended"
+            ]
+        );
+        assert!(!share.conditions[3].message.contains("configuration "), "it asks for nothing else");
+        let edited = of(&suspended("0123456789abcdef"), Connection::Live, &ready);
+        assert_eq!(words(&edited)[0], "Ready=True/AgentReady", "the agent runs what it was given");
+        assert_eq!(edited.config_hash, ready.config_hash);
+        assert!(edited.conditions[3].message.contains("configuration 0123456789ab is not handed"));
+        let dead = of(&suspended(&hash), Connection::Expired, &ready);
+        assert_eq!(words(&dead)[..2], ["Ready=False/LeaseExpired", "Reconciling=True/LeaseExpired"]);
+        let never = of(&suspended(&hash), Connection::Unheld, &TradingBotStatus::default());
+        assert_eq!(words(&never)[..2], ["Ready=False/Suspended", "Stalled=True/Suspended"]);
     }
 
     #[test]
     fn a_failed_write_is_reconciling_and_a_collision_is_stalled() {
         let bot = validated();
         for (reason, type_) in [(Reason::ApplyFailed, "Reconciling"), (Reason::NameCollision, "Stalled")] {
-            let outcome = Outcome::Failed(Stated::from(&bot), reason, "words".into());
-            let share = computed(
-                &outcome,
-                &Rollout::Available,
-                Connection::Live,
-                None,
-                &TradingBotStatus::default(),
-                1,
-            );
+            let failed = looked(Outcome::Failed(reason, "words".into()), Some(&bot));
+            let none = TradingBotStatus::default();
+            let share = computed(&failed, &Rollout::Available, Connection::Live, None, &none, 1);
             assert_eq!(
                 words(&share)[..2],
                 [format!("Ready=False/{reason}"), format!("{type_}=True/{reason}")]
@@ -290,21 +330,15 @@ mod tests {
     #[test]
     fn times_move_only_when_a_status_flips_and_equal_observations_make_equal_shares() {
         let bot = validated();
-        let applied = &Outcome::Applied(Stated::from(&bot));
-        let one = computed(
-            applied,
-            &Rollout::Progressing,
-            Connection::Unheld,
-            None,
-            &TradingBotStatus::default(),
-            1,
-        );
-        let two = computed(applied, &Rollout::Progressing, Connection::Unheld, None, &one, 2);
+        let applied = looked(Outcome::Applied, Some(&bot));
+        let none = TradingBotStatus::default();
+        let one = computed(&applied, &Rollout::Progressing, Connection::Unheld, None, &none, 1);
+        let two = computed(&applied, &Rollout::Progressing, Connection::Unheld, None, &one, 2);
         assert_eq!(one, two);
-        let three = computed(applied, &Rollout::Available, Connection::Unheld, None, &two, 3);
+        let three = computed(&applied, &Rollout::Available, Connection::Unheld, None, &two, 3);
         assert_eq!(three.conditions[0].last_transition_time, at(1), "another reason, the same status");
         let hash = bot.rendering.config_hash.clone();
-        let four = computed(applied, &Rollout::Available, Connection::Live, Some(&hash), &three, 4);
+        let four = computed(&applied, &Rollout::Available, Connection::Live, Some(&hash), &three, 4);
         assert_eq!(four.conditions[0].last_transition_time, at(4));
         let valid = four.conditions.iter().find(|c| c.type_ == "ConfigValid").unwrap();
         assert_eq!(valid.last_transition_time, at(1));

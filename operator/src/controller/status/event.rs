@@ -1,11 +1,19 @@
 //! Events tell the story of a bot: one for each turn that it takes.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
 use crds::api::TradingBotStatus;
 use crds::contract::{OPERATOR_MANAGER, condition};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
 use tracing::warn;
 
 use crate::metrics::Metrics;
@@ -13,26 +21,125 @@ use crate::reason::Reason;
 
 /// The API server takes so many bytes of a note.
 const NOTE_BYTES: usize = 1024;
+/// A turn that comes back in the same words within this time is counted in the event that told of it.
+const SERIES: Duration = Duration::from_secs(6 * 60);
 
-/// Publishes the turn that a bot took between two shares, if it took one. A turn that cannot be published
-/// is logged: the status says the same.
-pub async fn publish(
-    client: &Client,
-    bot: &ObjectReference,
-    before: &TradingBotStatus,
-    after: &TradingBotStatus,
-    metrics: &Metrics,
-) {
-    let Some(event) = turn(before, after) else { return };
-    metrics.call("Event", "create");
-    // A recorder of its own for each turn: a shared one would repeat an old note when a reason returns.
-    let recorder = Recorder::new(client.clone(), OPERATOR_MANAGER.into());
-    if let Err(error) = recorder.publish(&event, bot).await {
-        warn!(%error, reason = event.reason, "the event cannot be published");
+/// An event that was published not long ago.
+#[derive(Clone, Debug)]
+struct Told {
+    name: String,
+    count: i32,
+    at: Instant,
+}
+
+/// Publishes turns, and counts those that come back.
+///
+/// The library's recorder takes two events for one whenever their reason is the same, and shows the note
+/// of the first for ever: here the note counts too.
+#[derive(Debug, Default)]
+pub struct Events(Mutex<HashMap<u64, Told>>);
+
+/// A turn that a bot took.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Turn {
+    warns: bool,
+    reason: String,
+    note: String,
+}
+
+impl Events {
+    /// Publishes the turn that a bot took between two shares, if it took one. A turn that cannot be
+    /// published is logged: the status says the same.
+    pub async fn publish(
+        &self,
+        client: &Client,
+        bot: &ObjectReference,
+        before: &TradingBotStatus,
+        after: &TradingBotStatus,
+        metrics: &Metrics,
+    ) {
+        let Some(turn) = turn(before, after) else { return };
+        let api = Api::namespaced(client.clone(), bot.namespace.as_deref().unwrap_or_default());
+        let key = key(bot, &turn);
+        if let Err(error) = self.tell(&api, key, bot, &turn, metrics).await {
+            warn!(%error, reason = turn.reason, "the event cannot be published");
+        }
+    }
+
+    async fn tell(
+        &self,
+        api: &Api<Event>,
+        key: u64,
+        bot: &ObjectReference,
+        turn: &Turn,
+        metrics: &Metrics,
+    ) -> Result<(), kube::Error> {
+        if let Some(Told { name, count, .. }) = self.recall(key) {
+            let count = count.saturating_add(1);
+            let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(Timestamp::now())}});
+            metrics.call("Event", "patch");
+            match api.patch(&name, &PatchParams::default(), &Patch::Merge(series)).await {
+                Ok(_) => {
+                    self.lock().insert(key, Told { name, count, at: Instant::now() });
+                    return Ok(());
+                }
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let event = event(bot, turn, Timestamp::now());
+        metrics.call("Event", "create");
+        api.create(&PostParams::default(), &event).await?;
+        let name = event.metadata.name.unwrap_or_default();
+        self.lock().insert(key, Told { name, count: 1, at: Instant::now() });
+        Ok(())
+    }
+
+    fn recall(&self, key: u64) -> Option<Told> {
+        let mut told = self.lock();
+        // Swept whenever it has to grow, so that the sweeping costs little per event.
+        if told.len() == told.capacity() {
+            told.retain(|_, told| told.at.elapsed() < SERIES);
+            told.shrink_to_fit();
+            let room = told.len().max(16);
+            told.reserve(room);
+        }
+        told.get(&key).filter(|told| told.at.elapsed() < SERIES).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Told>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Event> {
+fn key(bot: &ObjectReference, turn: &Turn) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&bot.uid, turn).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn event(bot: &ObjectReference, turn: &Turn, now: Timestamp) -> Event {
+    let bot_name = bot.name.as_deref().unwrap_or_default();
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{bot_name}.{:x}", now.as_nanosecond())),
+            namespace: bot.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        action: Some("Reconcile".into()),
+        reason: Some(turn.reason.clone()),
+        note: Some(turn.note.clone()),
+        type_: Some(if turn.warns { "Warning" } else { "Normal" }.into()),
+        event_time: Some(MicroTime(now)),
+        regarding: Some(bot.clone()),
+        reporting_controller: Some(OPERATOR_MANAGER.into()),
+        // Kubernetes names the pod here.
+        reporting_instance: Some(std::env::var("HOSTNAME").unwrap_or_else(|_| OPERATOR_MANAGER.into())),
+        ..Event::default()
+    }
+}
+
+fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Turn> {
     let (was_ready, ready) = (ready_of(before), ready_of(after)?);
     let new_spec = before.observed_generation != after.observed_generation;
     let flipped = was_ready.is_none_or(|was| was.status != ready.status);
@@ -47,13 +154,7 @@ fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Event> {
         end -= 1;
     }
     note.truncate(end);
-    Some(Event {
-        type_: if lost || trouble.is_some() { EventType::Warning } else { EventType::Normal },
-        reason: ready.reason.clone(),
-        note: Some(note),
-        action: "Reconcile".into(),
-        secondary: None,
-    })
+    Some(Turn { warns: lost || trouble.is_some(), reason: ready.reason.clone(), note })
 }
 
 fn ready_of(status: &TradingBotStatus) -> Option<&Condition> {
@@ -87,27 +188,50 @@ mod tests {
         let still_invalid = share(3, "False", "InvalidSpec", "b");
         let refused = share(1, "False", "ApplyFailed", "quota");
         for (before, after, expected) in [
-            (&none, &starting, Some(("AgentStarting", EventType::Normal))),
+            (&none, &starting, Some(("AgentStarting", false))),
             (&starting, &waiting, None),
-            (&waiting, &ready, Some(("AgentReady", EventType::Normal))),
+            (&waiting, &ready, Some(("AgentReady", false))),
             (&ready, &ready, None),
-            (&ready, &waiting, Some(("AgentNotConnected", EventType::Warning))),
-            (&ready, &edited, Some(("ConfigPending", EventType::Normal))),
-            (&edited, &invalid, Some(("InvalidSpec", EventType::Warning))),
-            (&invalid, &still_invalid, Some(("InvalidSpec", EventType::Warning))),
+            (&ready, &waiting, Some(("AgentNotConnected", true))),
+            (&ready, &edited, Some(("ConfigPending", false))),
+            (&edited, &invalid, Some(("InvalidSpec", true))),
+            (&invalid, &still_invalid, Some(("InvalidSpec", true))),
             (&still_invalid, &still_invalid, None),
-            (&starting, &refused, Some(("ApplyFailed", EventType::Warning))),
-            (&refused, &starting, Some(("AgentStarting", EventType::Normal))),
+            (&starting, &refused, Some(("ApplyFailed", true))),
+            (&refused, &starting, Some(("AgentStarting", false))),
         ] {
-            let told = turn(before, after).map(|event| (event.reason, event.type_));
-            assert_eq!(told, expected.map(|(reason, type_)| (reason.to_owned(), type_)));
+            let told = turn(before, after).map(|turn| (turn.reason, turn.warns));
+            assert_eq!(told, expected.map(|(reason, warns)| (reason.to_owned(), warns)));
         }
     }
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
         let long = share(1, "False", "InvalidSpec", &"é".repeat(NOTE_BYTES));
-        let note = turn(&TradingBotStatus::default(), &long).unwrap().note.unwrap();
+        let note = turn(&TradingBotStatus::default(), &long).unwrap().note;
         assert_eq!(note.len(), NOTE_BYTES);
+    }
+
+    #[test]
+    fn a_reason_that_returns_with_another_note_is_another_event_and_an_old_one_is_forgotten() {
+        let bot = ObjectReference { uid: Some("u".into()), ..ObjectReference::default() };
+        let turn = |note: &str| Turn { warns: true, reason: "ApplyFailed".into(), note: note.into() };
+        assert_eq!(key(&bot, &turn("quota")), key(&bot, &turn("quota")));
+        assert_ne!(key(&bot, &turn("quota")), key(&bot, &turn("webhook")));
+        let other = ObjectReference { uid: Some("v".into()), ..ObjectReference::default() };
+        assert_ne!(key(&bot, &turn("quota")), key(&other, &turn("quota")));
+
+        let events = Events::default();
+        let tell = |key, at| events.lock().insert(key, Told { name: key.to_string(), count: 1, at });
+        let Some(long_ago) = Instant::now().checked_sub(SERIES) else { return };
+        tell(1, long_ago);
+        tell(2, Instant::now());
+        assert!(events.recall(1).is_none());
+        assert_eq!(events.recall(2).unwrap().name, "2");
+        for key in 3..1000 {
+            events.recall(key);
+            tell(key, long_ago);
+        }
+        assert!(events.lock().len() < 100, "what is old does not pile up");
     }
 }

@@ -8,7 +8,7 @@ use crds::api::Summary;
 use super::super::validate::Validated;
 use crate::reason::Reason;
 
-/// What a status says of a configuration that was built.
+/// What a status says of a configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stated {
     /// Its hash.
@@ -27,21 +27,13 @@ impl From<&Validated> for Stated {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The children are as built.
-    Applied(Stated),
+    Applied,
     /// The children could not be made as built.
-    Failed(Stated, Reason, String),
+    Failed(Reason, String),
     /// Nothing was built.
     Refused(Reason, String),
-}
-
-impl Outcome {
-    /// What was built.
-    pub const fn stated(&self) -> Option<&Stated> {
-        match self {
-            Self::Applied(stated) | Self::Failed(stated, _, _) => Some(stated),
-            Self::Refused(..) => None,
-        }
-    }
+    /// The children are left alone; the hash is that of the configuration that they would get.
+    Suspended(String),
 }
 
 /// One look at a bot through all stages.
@@ -51,6 +43,9 @@ pub struct Looked {
     pub generation: i64,
     /// What became of it.
     pub outcome: Outcome,
+    /// The last configuration that was meant for the agent. None when that was before this process's
+    /// time: then the status knows.
+    pub stated: Option<Stated>,
 }
 
 /// The last look at each bot, by its UID.

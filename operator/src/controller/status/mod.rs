@@ -5,11 +5,12 @@
 
 mod conditions;
 mod event;
+mod gone;
 mod looked;
 mod rollout;
 
 use crds::api::{TradingBot, TradingBotStatus};
-use crds::contract::{OPERATOR_MANAGER, condition};
+use crds::contract::condition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource};
 use serde_json::json;
@@ -20,17 +21,19 @@ use super::bot::Owner;
 use crate::metrics::Metrics;
 
 pub use conditions::{Observed, share};
-pub use event::publish;
+pub use event::Events;
+pub use gone::{is_gone, last_share};
 pub use looked::{Looked, Looks, Outcome, Stated};
 pub use rollout::Rollout;
 
 /// The operator's conditions, in the order of their writing.
-const CONDITIONS: [&str; 5] = [
+const CONDITIONS: [&str; 6] = [
     condition::READY,
     condition::RECONCILING,
     condition::STALLED,
     condition::CONFIG_VALID,
     condition::AGENT_CONNECTED,
+    condition::RECONCILIATION_SUSPENDED,
 ];
 
 /// The operator's share of a status.
@@ -63,15 +66,21 @@ pub fn operators_share(status: &TradingBotStatus) -> TradingBotStatus {
 pub struct Shares(Mutex<HashMap<String, (u64, TradingBotStatus)>>);
 
 impl Shares {
-    /// The operator's share as the API server has it: the newer one of what was seen and what was written.
-    pub fn newest(&self, uid: &str, version: u64, seen: Option<&TradingBotStatus>) -> TradingBotStatus {
+    /// The operator's share as the API server has it, and the bot's version: the newer one of what was seen
+    /// and what was written.
+    pub fn newest(
+        &self,
+        uid: &str,
+        version: u64,
+        seen: Option<&TradingBotStatus>,
+    ) -> (u64, TradingBotStatus) {
         let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (shares.get(uid), seen) {
-            (Some((written, share)), Some(_)) if *written > version => share.clone(),
+            (Some((written, share)), Some(_)) if *written > version => (*written, share.clone()),
             // Of an object that cannot be read nothing else is known.
-            (Some((_, share)), None) => share.clone(),
-            (_, Some(seen)) => operators_share(seen),
-            (None, None) => TradingBotStatus::default(),
+            (Some((written, share)), None) => (version.max(*written), share.clone()),
+            (_, Some(seen)) => (version, operators_share(seen)),
+            (None, None) => (version, TradingBotStatus::default()),
         }
     }
 
@@ -99,27 +108,57 @@ impl Shares {
     }
 }
 
-/// Writes the operator's share.
+/// Why a share was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody wrote the bot after it was read, or another has its name by now.
+    #[error("the bot was written by someone else at the same moment")]
+    Outdated,
+    /// The bot is gone.
+    #[error("the bot is gone")]
+    Gone,
+    /// The API server refused or failed.
+    #[error(transparent)]
+    Api(kube::Error),
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_conflict() => Self::Outdated,
+            kube::Error::Api(status) if status.is_not_found() => Self::Gone,
+            other => Self::Api(other),
+        }
+    }
+}
+
+/// Applies a share, as its manager, onto the version of the bot that it was computed from; the version
+/// that comes of it.
+///
+/// The API server does not compare UIDs when a status is applied, so that the version stands for it: a bot
+/// that was made anew under the same name is not written. Whoever gets [`WriteError::Outdated`] waits for
+/// the watch to show what was written in between; to try again with the same version would be in vain.
 ///
 /// # Errors
-/// When the API server refuses or fails.
+/// See [`WriteError`].
 pub async fn write(
     client: &Client,
     owner: &Owner,
+    manager: &str,
+    version: u64,
     share: &TradingBotStatus,
     metrics: &Metrics,
-) -> Result<u64, kube::Error> {
+) -> Result<u64, WriteError> {
     let api: Api<super::bot::Guarded> = Api::namespaced(client.clone(), &owner.namespace);
     let body = json!({
         "apiVersion": TradingBot::api_version(&()),
         "kind": TradingBot::kind(&()),
-        "metadata": {"name": owner.name, "uid": owner.uid},
+        "metadata": {"name": owner.name, "uid": owner.uid, "resourceVersion": version.to_string()},
         "status": share,
     });
     metrics.call("TradingBot/status", "patch");
-    let answer = api
-        .patch_status(&owner.name, &PatchParams::apply(OPERATOR_MANAGER).force(), &Patch::Apply(&body))
-        .await?;
+    let answer =
+        api.patch_status(&owner.name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await?;
     Ok(crate::watch::version(answer.meta()))
 }
 
@@ -151,11 +190,11 @@ mod tests {
         let shares = Shares::default();
         let (old, new) = (status("Old"), operators_share(&status("New")));
         shares.keep("u", 10, new.clone());
-        assert_eq!(shares.newest("u", 9, Some(&old)), new);
-        assert_eq!(shares.newest("u", 10, Some(&old)), operators_share(&old));
-        assert_eq!(shares.newest("u", 12, None), new, "an object that cannot be read");
+        assert_eq!(shares.newest("u", 9, Some(&old)), (10, new.clone()));
+        assert_eq!(shares.newest("u", 10, Some(&old)), (10, operators_share(&old)));
+        assert_eq!(shares.newest("u", 12, None), (12, new), "an object that cannot be read");
         shares.forget("u");
-        assert_eq!(shares.newest("u", 12, None), TradingBotStatus::default());
+        assert_eq!(shares.newest("u", 12, None), (12, TradingBotStatus::default()));
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub enum Rollout {
     Available,
     /// Not yet.
     Progressing,
+    /// There is none, and none of an older template either.
+    NoPod,
     /// Kubernetes refuses to make the pod, with its words.
     Refused(String),
 }
@@ -17,14 +19,19 @@ pub enum Rollout {
 impl Rollout {
     /// Reads the state from a Deployment, by the rules of kstatus.
     pub fn of(deployment: Option<&DynamicObject>) -> Self {
-        let Some(deployment) = deployment else { return Self::Progressing };
+        let Some(deployment) = deployment else { return Self::NoPod };
         let status: DeploymentStatus = deployment
             .data
             .get("status")
             .and_then(|status| serde_json::from_value(status.clone()).ok())
             .unwrap_or_default();
         let DeploymentStatus {
-            observed_generation, conditions, available_replicas, updated_replicas, ..
+            observed_generation,
+            conditions,
+            replicas,
+            available_replicas,
+            updated_replicas,
+            ..
         } = status;
         if observed_generation < deployment.metadata.generation {
             return Self::Progressing;
@@ -38,7 +45,13 @@ impl Rollout {
         }
         let one = |count: Option<i32>| count.unwrap_or(0) >= 1;
         // An updated pod is counted before it is available; an old one is gone by then (Recreate).
-        if one(updated_replicas) && one(available_replicas) { Self::Available } else { Self::Progressing }
+        if one(updated_replicas) && one(available_replicas) {
+            Self::Available
+        } else if one(replicas) {
+            Self::Progressing
+        } else {
+            Self::NoPod
+        }
     }
 }
 
@@ -54,12 +67,15 @@ mod tests {
 
     #[test]
     fn only_a_pod_of_the_newest_template_counts() {
-        let up = json!({"observedGeneration": 2, "updatedReplicas": 1, "availableReplicas": 1});
+        let up =
+            json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
         assert_eq!(of(2, up.clone()), Rollout::Available);
         assert_eq!(of(3, up), Rollout::Progressing);
-        assert_eq!(of(2, json!({"observedGeneration": 2, "updatedReplicas": 1})), Rollout::Progressing);
-        assert_eq!(of(1, json!({})), Rollout::Progressing);
-        assert_eq!(Rollout::of(None), Rollout::Progressing);
+        let starting = json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1});
+        assert_eq!(of(2, starting), Rollout::Progressing);
+        assert_eq!(of(1, json!({})), Rollout::Progressing, "nobody has looked at it yet");
+        assert_eq!(of(2, json!({"observedGeneration": 2})), Rollout::NoPod);
+        assert_eq!(Rollout::of(None), Rollout::NoPod);
         let refused = json!({"observedGeneration": 1, "conditions": [
             {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
         ]});
