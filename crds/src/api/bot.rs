@@ -53,16 +53,12 @@ use crate::config::{AssetSpec, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, Schedu
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "self.?storage.?sqlite.?existingClaim == oldSelf.?storage.?sqlite.?existingClaim",
+        "rule": "self.?storage.?sqlite.?existingClaim.hasValue() == oldSelf.?storage.?sqlite.?existingClaim.hasValue()",
         "message": "storage.sqlite.existingClaim is immutable: a bot keeps its journal for life; make a new bot for another one"
     },
     {
         "rule": "self.?storage.?sqlite.?size.hasValue() == oldSelf.?storage.?sqlite.?size.hasValue()",
         "message": "storage is immutable: storage.sqlite.size is stated when the bot is made, or never; it may only grow"
-    },
-    {
-        "rule": "!self.?storage.?sqlite.?size.hasValue() || !oldSelf.?storage.?sqlite.?size.hasValue() || quantity(self.storage.sqlite.size).compareTo(quantity(oldSelf.storage.sqlite.size)) >= 0",
-        "message": "storage.sqlite.size may only grow: a volume cannot shrink"
     }
 ]))]
 pub struct TradingBotSpec {
@@ -139,6 +135,14 @@ pub struct StorageSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.size) || !has(oldSelf.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0",
+        "message": "size may only grow: a volume cannot shrink"
+    },
+    {
+        "rule": "!has(self.existingClaim) || !has(oldSelf.existingClaim) || self.existingClaim == oldSelf.existingClaim",
+        "message": "existingClaim is immutable: a bot keeps its journal for life; make a new bot for another one"
+    },
     {
         "rule": "!has(self.existingClaim) || !has(self.size)",
         "message": "existingClaim has a size of its own: leave out size"
