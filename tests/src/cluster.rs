@@ -45,20 +45,21 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster with a node, and nothing of ours in it.
+    pub fn node() -> Self {
+        Self::around(Lab::node().expect("a node"))
+    }
+
     /// A whole cluster with the operator installed by its chart, from the binaries as they ship.
     pub fn with_operator() -> Self {
-        let cluster = Self::around(Lab::node().expect("a node"));
-        let folder = tempfile::tempdir().expect("a folder");
+        let cluster = Self::node();
         for (target, program) in [("operator", "tradingbot-operator"), ("agent", "tradingbot-agent")] {
-            let archive = folder.path().join(program);
-            let image = lab::image::Build {
+            cluster.load_image(&lab::image::Build {
                 tag: format!("localhost/{program}:test"),
                 target: target.to_owned(),
                 dockerfile: repository("Dockerfile"),
                 binary: crate::binary(program),
-            };
-            lab::image::build(&image, &archive).expect("an image");
-            cluster.lab.load_image(&archive).expect("the image in the node");
+            });
         }
         let mut helm = Command::new(lab::tools::path("helm").expect("helm"));
         helm.env("KUBECONFIG", cluster.lab.kubeconfig())
@@ -73,6 +74,21 @@ impl Cluster {
 
     fn around(lab: Lab) -> Self {
         Self { lab, kubectl: lab::tools::path("kubectl").expect("kubectl") }
+    }
+
+    /// Builds an image and brings it into the node.
+    pub fn load_image(&self, image: &lab::image::Build) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = folder.path().join("image");
+        lab::image::build(image, &archive).expect("an image");
+        self.lab.load_image(&archive).expect("the image in the node");
+    }
+
+    /// A folder for what a test runs beside the cluster; removed with it.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.lab.plan().file(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        folder
     }
 
     /// The kubeconfig, for programs that run outside.

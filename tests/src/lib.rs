@@ -8,6 +8,8 @@ pub mod faults;
 pub mod kstatus;
 pub mod local;
 pub mod operator;
+pub mod process;
+pub mod tls;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

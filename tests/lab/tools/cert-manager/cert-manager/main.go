@@ -60,7 +60,6 @@ func run(ctx context.Context) error {
 			HTTP01SolverResourceLimitsMemory:  resource.MustParse("64Mi"),
 			ACMEHTTP01SolverRunAsNonRoot:      true,
 			DNS01CheckAuthoritative:           true,
-			DNS01CheckRetryPeriod:             10 * time.Second,
 		},
 		SchedulerOptions: controller.SchedulerOptions{MaxConcurrentChallenges: 60},
 	}
@@ -72,6 +71,8 @@ func run(ctx context.Context) error {
 		"certificate-request-minimum-backoff-duration", time.Hour, "wait after the first failure")
 	flag.DurationVar(&options.CertificateRequestMaximumBackoffDuration,
 		"certificate-request-maximum-backoff-duration", 32*time.Hour, "longest wait between failures")
+	flag.DurationVar(&options.DNS01CheckRetryPeriod, "dns01-check-retry-period", 10*time.Second,
+		"wait between checks whether a challenge, of either kind, is answered")
 	flag.Parse()
 
 	group, ctx := errgroup.WithContext(logf.NewContext(ctx, logf.Log))
