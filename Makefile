@@ -25,10 +25,10 @@ BUILDER ?= $(if $(shell command -v docker),docker,buildah)
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE_PREFIX := $(if $(IMAGE_REGISTRY),$(IMAGE_REGISTRY)/)
 
-.PHONY: help demo demo-down kubeconfig test lint bench generate images lab-up lab-down deps programs
+.PHONY: help demo demo-down kubeconfig test lint bench bench-operator generate images lab-up lab-down deps programs
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: deps programs ## a cluster, the operator and a bot that trades recorded hours (CLUSTER=lab|kind|current)
 	@CLUSTER=$(CLUSTER) TARGET=$(TARGET) examples/demo.sh up
@@ -51,6 +51,12 @@ lint: deps programs ## formatting, clippy, generated files, chart, manifests
 
 bench: deps programs ## measure what docs/performance.md states
 	TARGET=$(TARGET) tests/bench.sh
+
+# Minutes where nothing else runs: BOTS="200 1000" leaves out the longest part and the docs.
+bench-operator: ## measure the operator beside a peer in Go, 200 to 5,000 bots (BOTS="200 1000")
+	@.ci/deps no
+	cargo build --quiet --release -p lab -p operator -p agent -p tests
+	TRADINGBOT_BINARIES="$(abspath $(TARGET))/release" "$(TARGET)/release/bench-operator"
 
 generate: ## write the CRDs and what else is made from code
 	cargo run --quiet -p crds --bin generate-crds -- docs/api.md crds/yaml $(CHART)/files

@@ -1,5 +1,7 @@
 //! What the API server was asked, by its audit log.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -38,7 +40,7 @@ impl Call {
 #[derive(Clone, Debug)]
 pub struct Audit {
     path: PathBuf,
-    read: usize,
+    read: u64,
 }
 
 impl Audit {
@@ -49,11 +51,13 @@ impl Audit {
 
     /// All calls since the last look. A watch is one call, told when it begins.
     pub fn calls(&mut self) -> Vec<Call> {
-        let bytes = std::fs::read(&self.path).expect("the audit log");
-        let fresh = bytes.get(self.read..).unwrap_or_default();
+        let mut file = File::open(&self.path).expect("the audit log");
+        file.seek(SeekFrom::Start(self.read)).expect("the audit log");
+        let mut fresh = Vec::new();
+        file.read_to_end(&mut fresh).expect("the audit log");
         // The last line may not be whole yet.
         let whole = fresh.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        self.read += whole;
+        self.read += whole as u64;
         String::from_utf8_lossy(&fresh[..whole]).lines().filter_map(parse).collect()
     }
 

@@ -106,6 +106,11 @@ impl Cluster {
         Audit::new(self.lab.audit_log())
     }
 
+    /// The processes of the control plane.
+    pub fn processes(&self) -> Vec<i32> {
+        self.lab.processes()
+    }
+
     /// A kubectl command.
     pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod bench;
 pub mod cluster;
 pub mod faker;
 pub mod faults;

@@ -134,6 +134,12 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
+        name: "peer",
+        module: "sigs.k8s.io/controller-runtime",
+        ldflags: "-s -w",
+        tools: &[("peer", "./peer")],
+    },
+    Family {
         name: "kstatus",
         module: "github.com/fluxcd/cli-utils",
         ldflags: "-s -w",
