@@ -95,8 +95,7 @@ fn defaults(kind: ChildKind) -> &'static [(&'static str, Option<&'static str>)] 
     }
 }
 
-/// What remains of an object when status, bookkeeping, defaults and blanks are left out; none when nothing
-/// does. Of a Lease only the metadata is the operator's.
+/// What remains of an object when status, bookkeeping and defaults are left out; none when nothing does. Of a Lease only the metadata is the operator's.
 fn content(kind: ChildKind, object: &Value) -> Option<Value> {
     let mut content = Map::new();
     for (key, value) in sorted(object.as_object()?) {
@@ -138,7 +137,8 @@ fn strip(defaults: &[(&str, Option<&str>)], key: &str, value: &Value) -> Option<
                 };
                 kept.extend(member.map(|member| (name.clone(), member)));
             }
-            (!kept.is_empty()).then_some(Value::Object(kept))
+            // What was empty from the beginning may mean something: a selector of everything.
+            (!kept.is_empty() || object.is_empty()).then_some(Value::Object(kept))
         }
         // A member keeps its place, blank or not.
         Value::Array(list) if !list.is_empty() => {
@@ -234,6 +234,13 @@ mod tests {
         let mut added = shown();
         added["spec"]["paused"] = json!(true);
         assert_ne!(digest(&added), digest(&deployment()));
+    }
+
+    #[test]
+    fn an_empty_selector_is_not_an_absent_one() {
+        let policy = |peer: &str| json!({"spec": {"ingress": [{"from": [{peer: {}}]}]}});
+        let digest = |peer: &str| Digest::of(ChildKind::NetworkPolicy, &policy(peer));
+        assert_ne!(digest("namespaceSelector"), digest("podSelector"));
     }
 
     #[test]

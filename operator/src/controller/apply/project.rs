@@ -19,8 +19,8 @@ pub fn project(actual: &Value, desired: &Value) -> Value {
                     Some(found) => {
                         part.insert(key.clone(), project(found, wanted));
                     }
-                    // The API server drops what is empty.
-                    None if is_empty(wanted) => {
+                    // The API server drops empty lists. An empty object may mean something: a selector of everything.
+                    None if wanted.as_array().is_some_and(Vec::is_empty) => {
                         part.insert(key.clone(), wanted.clone());
                     }
                     None => {}
@@ -53,14 +53,6 @@ fn same_quantities(actual: &Value, desired: &Value) -> Value {
     part
 }
 
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,14 +60,15 @@ mod tests {
 
     #[test]
     fn defaults_of_the_server_are_no_difference_and_everything_else_is() {
-        let desired = json!({"spec": {"replicas": 1, "empty": {}, "list": [{"name": "a"}]}, "metadata": {"labels": {"x": "y"}}});
+        let desired = json!({"spec": {"replicas": 1, "empty": [], "selector": {}, "list": [{"name": "a"}]}, "metadata": {"labels": {"x": "y"}}});
         let same = json!({
-            "spec": {"replicas": 1, "default": true, "list": [{"name": "a", "protocol": "TCP"}]},
+            "spec": {"replicas": 1, "default": true, "selector": {}, "list": [{"name": "a", "protocol": "TCP"}]},
             "metadata": {"labels": {"x": "y", "z": "0"}, "uid": "u"}, "status": {}
         });
         assert_eq!(project(&same, &desired), desired);
         for (pointer, value) in [
             ("/spec/replicas", json!(3)),
+            ("/spec", json!({"replicas": 1, "list": [{"name": "a"}]})),
             ("/spec/list", json!([])),
             ("/spec/list", json!([{"name": "a"}, {"name": "b"}])),
             ("/spec/list/0/name", json!("b")),
