@@ -6,6 +6,7 @@ use std::time::Duration;
 use crds::api::TradingBot;
 use crds::contract::AGENT_MANAGER;
 use crds::contract::condition::FEED_HEALTHY;
+use crds::contract::lease::ENTRY_WINDOW;
 use jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -36,6 +37,8 @@ pub struct StatusWriter {
     holding: watch::Receiver<Holding>,
     metrics: Metrics,
     written: Option<(Arc<View>, Instant)>,
+    /// When the last renewal of the Lease was sent.
+    renewed: Option<BootTime>,
     version: Option<String>,
     feed_since: Option<(bool, Timestamp)>,
 }
@@ -65,19 +68,15 @@ impl StatusWriter {
         holding: watch::Receiver<Holding>,
         metrics: Metrics,
     ) -> Self {
-        Self { api, environment, view, holding, metrics, written: None, version: None, feed_since: None }
+        Self { api, environment, view, holding, metrics, written: None, renewed: None, version: None, feed_since: None }
     }
 
     /// Writes until the bot is gone or nobody shows anything any more.
     pub async fn run(mut self) {
         let mut failures = 0;
         loop {
-            let held = self.holding.borrow_and_update().is_current(BootTime::now());
+            let held = self.look_at_lease();
             let view = self.view.borrow_and_update().clone();
-            if !held {
-                // After a gap the operator may have spoken for us: the share is written anew.
-                self.written = None;
-            }
             let due = view.filter(|_| held).and_then(|view| Some((self.due(&view)?, view)));
             if let Some((at, view)) = &due
                 && *at <= Instant::now()
@@ -108,6 +107,27 @@ impl StatusWriter {
                 changed = self.holding.changed() => if changed.is_err() { return },
             }
         }
+    }
+
+    /// Whether the lease is held. After a gap in its renewals the operator may have spoken for us, also
+    /// when this task noticed nothing because the whole process stood still: the share is written anew.
+    fn look_at_lease(&mut self) -> bool {
+        let holding = self.holding.borrow_and_update();
+        let held = holding.is_current(BootTime::now());
+        let sent = match *holding {
+            Holding::Held { sent } => Some(sent),
+            Holding::Waiting | Holding::Lost { .. } => None,
+        };
+        drop(holding);
+        let gap = match (self.renewed, sent) {
+            (Some(before), Some(sent)) => sent.since(before) >= ENTRY_WINDOW,
+            _ => true,
+        };
+        if !held || gap {
+            self.written = None;
+        }
+        self.renewed = sent;
+        held
     }
 
     fn due(&self, view: &View) -> Option<Instant> {
@@ -249,5 +269,24 @@ mod tests {
         writer.write(&view).await.unwrap();
         let since = objects.lock().unwrap().bot["status"]["conditions"][0]["lastTransitionTime"].clone();
         assert_eq!(since, "2026-01-01T00:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn after_a_gap_in_the_renewals_the_share_is_written_anew_even_if_nobody_looked_meanwhile() {
+        let (mut writer, view, _) = writer().await;
+        let (sender, holding) = watch::channel(Holding::Waiting);
+        writer.holding = holding;
+        let uptime = BootTime::now().since(BootTime::from_start(Duration::ZERO));
+        let mut renewed = |ago: u64| {
+            let sent = BootTime::from_start(uptime.saturating_sub(Duration::from_secs(ago)));
+            sender.send_replace(Holding::Held { sent });
+            writer.written = Some((Arc::clone(&view), Instant::now()));
+            let held = writer.look_at_lease();
+            (held, writer.written.is_some())
+        };
+        assert_eq!(renewed(55), (false, false), "it is old by now");
+        assert_eq!(renewed(15), (true, false), "40 s lie between the two");
+        assert_eq!(renewed(5), (true, true), "a renewal in time");
+        assert_eq!(renewed(5), (true, true));
     }
 }
