@@ -21,7 +21,8 @@ pub struct Calls {
     pub by_verb: BTreeMap<String, u64>,
     /// Events written.
     pub events: u64,
-    /// Lists and watches: they do not grow with the bots, but for the pages.
+    /// Lists and watches of all namespaces: they do not grow with the bots, but for the pages. A list in a namespace is a
+    /// call for a bot, and is in `by_verb`.
     pub lists_and_watches: u64,
     /// Refused by the API server, of those in `by_verb`.
     pub refused: u64,
@@ -38,7 +39,7 @@ impl Calls {
             match (call.resource.as_str(), call.verb.as_str()) {
                 ("events", _) => counted.events += 1,
                 _ if election => {}
-                (_, "list" | "watch") => counted.lists_and_watches += 1,
+                (_, "list" | "watch") if call.namespace.is_empty() => counted.lists_and_watches += 1,
                 (resource, verb) => {
                     let status = if resource.ends_with("/status") { "/status" } else { "" };
                     *counted.by_verb.entry(format!("{verb}{status}")).or_default() += 1;
@@ -124,9 +125,13 @@ mod tests {
             call("create", "events", "bench", 201),
             call("update", "leases", "default", 200),
             call("list", "services", "", 200),
+            call("list", "pods", "bench", 200),
         ]);
-        assert_eq!(counted.by_verb, BTreeMap::from([("create".into(), 2), ("patch/status".into(), 1)]));
+        assert_eq!(
+            counted.by_verb,
+            BTreeMap::from([("create".into(), 2), ("list".into(), 1), ("patch/status".into(), 1)])
+        );
         assert_eq!((counted.events, counted.lists_and_watches, counted.refused), (1, 1, 1));
-        assert_eq!(counted.per_bot(3), 1.0);
+        assert_eq!(counted.per_bot(2), 2.0);
     }
 }

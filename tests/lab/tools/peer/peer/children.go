@@ -32,7 +32,7 @@ var defaults []byte
 
 // rendering is the configuration as the agent mounts it.
 type rendering struct {
-	text, hash string
+	text, hash, restartHash string
 }
 
 // render lays the spec over the defaults.
@@ -54,10 +54,14 @@ func render(bot *TradingBot) (rendering, error) {
 		return rendering{}, err
 	}
 	hash := digest(string(text))
+	feeds, err := json.Marshal(config["feeds"])
+	if err != nil {
+		return rendering{}, err
+	}
 	whole, err := json.Marshal(map[string]any{
 		"config": config, "configHash": hash, "configVersion": 1, "generation": bot.Generation,
 	})
-	return rendering{text: string(whole), hash: hash}, err
+	return rendering{text: string(whole), hash: hash, restartHash: digest(string(feeds))}, err
 }
 
 func digest(text string) string {
@@ -146,7 +150,7 @@ func children(
 			spec.RevisionHistoryLimit = ptr.To[int32](2)
 			spec.Selector = &metav1.LabelSelector{MatchLabels: selector(bot)}
 			spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
-			spec.Template = podTemplate(bot, image)
+			spec.Template = podTemplate(bot, rendering, image)
 			return nil
 		}},
 	}

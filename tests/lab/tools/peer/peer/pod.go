@@ -12,7 +12,7 @@ import (
 )
 
 // podTemplate is the agent's pod, with the defaults that the API server would add: what is compared is whole.
-func podTemplate(bot *TradingBot, image string) corev1.PodTemplateSpec {
+func podTemplate(bot *TradingBot, rendering rendering, image string) corev1.PodTemplateSpec {
 	level := "info"
 	if bot.Spec.Agent != nil && bot.Spec.Agent.LogLevel != "" {
 		level = bot.Spec.Agent.LogLevel
@@ -52,7 +52,7 @@ func podTemplate(bot *TradingBot, image string) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
 			Labels:      childLabels(bot),
-			Annotations: map[string]string{"trading.three-rivers-tech.com/restart-hash": digest(fmt.Sprint(bot.Spec.Feeds))},
+			Annotations: map[string]string{"trading.three-rivers-tech.com/restart-hash": rendering.restartHash},
 		},
 		Spec: corev1.PodSpec{
 			ServiceAccountName:            bot.Name,
