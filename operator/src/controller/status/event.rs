@@ -148,17 +148,24 @@ fn turn(before: &TradingBotStatus, after: &TradingBotStatus) -> Option<Turn> {
         return None;
     }
     let lost = ready.status == "False" && was_ready.is_some_and(|was| was.status == "True") && !new_spec;
-    let mut note = ready.message.clone();
+    // The news of a suspended bot is what waits, not that its agent goes on.
+    let news = if new_spec && !flipped { suspended_of(after).unwrap_or(ready) } else { ready };
+    let mut note = news.message.clone();
     let mut end = NOTE_BYTES.min(note.len());
     while !note.is_char_boundary(end) {
         end -= 1;
     }
     note.truncate(end);
-    Some(Turn { warns: lost || trouble.is_some(), reason: ready.reason.clone(), note })
+    Some(Turn { warns: lost || trouble.is_some(), reason: news.reason.clone(), note })
 }
 
 fn ready_of(status: &TradingBotStatus) -> Option<&Condition> {
     status.conditions.iter().find(|found| found.type_ == condition::READY)
+}
+
+fn suspended_of(status: &TradingBotStatus) -> Option<&Condition> {
+    let ready = ready_of(status).is_some_and(|ready| ready.status == "True");
+    status.conditions.iter().find(|found| ready && found.type_ == condition::RECONCILIATION_SUSPENDED)
 }
 
 fn trouble_of(ready: &Condition) -> Option<(&str, &str)> {
@@ -203,6 +210,25 @@ mod tests {
             let told = turn(before, after).map(|turn| (turn.reason, turn.warns));
             assert_eq!(told, expected.map(|(reason, warns)| (reason.to_owned(), warns)));
         }
+    }
+
+    #[test]
+    fn a_suspended_bot_that_trades_on_tells_what_waits() {
+        let suspended = |generation, ready, reason| {
+            let mut share = share(generation, ready, reason, "m");
+            let mut condition = share.conditions[0].clone();
+            condition.type_ = condition::RECONCILIATION_SUSPENDED.into();
+            (condition.status, condition.reason) = ("True".into(), "Suspended".into());
+            share.conditions.push(condition);
+            share
+        };
+        let told = |before: &_, after: &_| turn(before, after).map(|turn| (turn.reason, turn.warns));
+        let (running, held) = (share(1, "True", "AgentReady", "m"), suspended(2, "True", "AgentReady"));
+        assert_eq!(told(&running, &held), Some(("Suspended".into(), false)));
+        assert_eq!(told(&held, &held), None);
+        assert_eq!(told(&held, &suspended(3, "True", "AgentReady")), Some(("Suspended".into(), false)));
+        assert_eq!(told(&held, &suspended(2, "False", "LeaseExpired")), Some(("LeaseExpired".into(), true)));
+        assert_eq!(told(&held, &share(3, "True", "AgentReady", "m")), Some(("AgentReady".into(), false)));
     }
 
     #[test]
