@@ -47,6 +47,7 @@ A field that is left out has its default, of the version of the defaults that th
 | **live** | the agent takes it while it runs; its pod is not touched |
 | **restart** | the agent's pod is made anew: the old one is gone before the new one starts |
 | a kind | only that child of the bot changes; the agent is not touched |
+| nothing | it is about the operator; neither children nor agent change |
 | **never** | the API server refuses the change |
 
 | Field | Type | Default | On change | |
@@ -81,6 +82,7 @@ pub fn reference() -> Result<String, ReferenceError> {
         let effect = match effect {
             Effect::Live => "live".to_owned(),
             Effect::Restart => "restart".to_owned(),
+            Effect::Children { children } if children.is_empty() => "nothing".to_owned(),
             Effect::Children { children } => children.join(", "),
             Effect::Immutable => "never".to_owned(),
         };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::merge::{Layer, Merged, member_path};
 use super::validate::{ConfigError, ConfigErrors, validate};
-use super::{BotConfig, FeedSource, VenueKind};
+use super::{BotConfig, FeedSource, Risk, VenueKind};
 
 /// Every version of the defaults, the oldest first. One that was released never changes: bots keep the
 /// version that they were made with.
@@ -139,6 +139,14 @@ pub fn resolve_with(spec: &Value, version: u32) -> Result<Effective, ConfigError
     let Merged { mut value, provenance } = merged;
     let deployment = take_deployment(&mut value);
     require(&value)?;
+    // Before the assets, which inherit of it: what is wrong here is not to be told of them.
+    if let Some(risk) = value.get("risk") {
+        serde_path_to_error::deserialize::<_, Risk>(risk).map_err(|error| {
+            let place = error.path().to_string();
+            let field = if place == "." { "risk".to_owned() } else { format!("risk.{place}") };
+            ConfigError::new(field, error.into_inner().to_string())
+        })?;
+    }
     let bot: BotConfig = serde_path_to_error::deserialize(&value).map_err(|error| {
         let field = named_path(&value, error.path());
         ConfigError::new(field, error.into_inner().to_string())
@@ -341,6 +349,15 @@ mod tests {
                 &["risk.maxPositionPercent", "101", "100"],
             ),
             (refused(|s| s["risk"] = json!({"nope": 1})), &["risk", "nope"]),
+            (
+                refused(|s| s["risk"] = json!({"stop": {"minPercent": true}})),
+                &["spec.risk.stop.minPercent", "true"],
+            ),
+            (refused(|s| s["risk"] = json!([])), &["spec.risk"]),
+            (
+                refused(|s| s["feeds"][0]["replay"]["data"][0]["configMaps"][0]["key"] = json!("../h1.csv")),
+                &["feeds[bars].replay.data[BTC-USD].configMaps[0].key", "../h1.csv"],
+            ),
             (
                 refused(|s| s["risk"] = json!({"stop": {"minPercent": 5, "maxPercent": 2}})),
                 &["risk.stop.minPercent", "5", "2"],

@@ -6,8 +6,8 @@ use std::fmt;
 use rust_decimal::Decimal;
 
 use super::{
-    AssetConfig, AssetRisk, BotConfig, Exits, FeedSource, Models, Paper, Replay, Risk, Schedule, Stop,
-    VenueKind,
+    AssetConfig, AssetRisk, BotConfig, ConfigMapKey, Exits, FeedSource, Models, Paper, Replay, Risk,
+    Schedule, Stop, VenueKind,
 };
 use crate::asset::AssetClass;
 use crate::{Numeric, Timeframe};
@@ -201,10 +201,28 @@ fn check_replay(path: &str, replay: &Replay, decision: Timeframe, found: &mut Fo
                 ),
             );
         }
-        if data.config_maps.is_empty() {
-            found.push(format!("{path}.data[{}].configMaps", data.pair), "there are none; name at least one");
+        let place = format!("{path}.data[{}].configMaps", data.pair);
+        match data.config_maps.len() {
+            0 => found.push(place.clone(), "there are none; name at least one"),
+            1..=64 => {}
+            many => found.push(place.clone(), format!("there are {many}; name at most 64, of larger files")),
+        }
+        for (index, ConfigMapKey { name: _, key }) in data.config_maps.iter().enumerate() {
+            // The key becomes a file's name.
+            if !is_bars_file(key) {
+                found.push(
+                    format!("{place}[{index}].key"),
+                    format!("{key:?} is no file of bars; name a key of letters, digits and -._ that ends in .csv or .csv.gz"),
+                );
+            }
         }
     }
+}
+
+fn is_bars_file(key: &str) -> bool {
+    let stem = key.strip_suffix(".gz").unwrap_or(key).strip_suffix(".csv").unwrap_or_default();
+    let plain = stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    plain && !stem.is_empty() && key.len() <= 253
 }
 
 fn check_paper(path: &str, paper: &Paper, found: &mut Found) {

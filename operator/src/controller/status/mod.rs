@@ -8,6 +8,7 @@ mod event;
 mod gone;
 mod looked;
 mod rollout;
+mod untyped;
 
 use crds::api::{TradingBot, TradingBotStatus};
 use crds::contract::condition;
@@ -157,9 +158,13 @@ pub async fn write(
         "status": share,
     });
     metrics.call("TradingBot/status", "patch");
-    let answer =
-        api.patch_status(&owner.name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await?;
-    Ok(crate::watch::version(answer.meta()))
+    match api.patch_status(&owner.name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await {
+        Ok(answer) => Ok(crate::watch::version(answer.meta())),
+        Err(error) if untyped::is_untyped(&error) => {
+            untyped::write(client, owner, manager, version, share, metrics).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
