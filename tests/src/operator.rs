@@ -23,6 +23,10 @@ pub struct Options {
     pub args: Vec<String>,
     /// Further environment variables.
     pub env: Vec<(String, String)>,
+    /// Another program than the operator under test.
+    pub program: Option<PathBuf>,
+    /// Another image of bots that name none.
+    pub agent_image: Option<String>,
     /// Another way to the API server, such as a proxy: `http://127.0.0.1:PORT`. Certificates of an `https` one must
     /// be the cluster's own.
     pub server: Option<String>,
@@ -90,9 +94,11 @@ impl Operator {
         assert!(self.child.is_none(), "the operator runs already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log");
         let errors = log.try_clone().expect("a log");
-        let child = Command::new(binary("tradingbot-operator"))
+        let program = self.options.program.clone().unwrap_or_else(|| binary("tradingbot-operator"));
+        let image = self.options.agent_image.as_deref().unwrap_or("localhost/tradingbot-agent:test");
+        let child = Command::new(program)
             .env("KUBECONFIG", &self.kubeconfig)
-            .args(["run", "--agent-image", "localhost/tradingbot-agent:test"])
+            .args(["run", "--agent-image", image])
             .args(["--address", &self.address()])
             .args(&self.options.args)
             .envs(self.options.env.iter().map(|(name, value)| (name, value)))
