@@ -108,7 +108,7 @@ provide_images() {
 
 install_operator() {
   step "installing the operator with Helm"
-  LOG="kubectl -n $NAMESPACE logs deployment/tradingbot-operator"
+  LOG="kubectl -n $NAMESPACE logs -l app.kubernetes.io/name=tradingbot-operator"
   "$HELM" upgrade --install tradingbot-operator charts/tradingbot-operator \
     --namespace $NAMESPACE --create-namespace --wait --timeout 120s \
     --set image.repository="${PREFIX}tradingbot-operator" --set image.tag="$TAG" \

@@ -43,7 +43,7 @@ for part in operator agent; do
   "$lab" load-image --name $name "$work/$part.tar"
 done
 "$helm" install tradingbot-operator charts/tradingbot-operator --namespace tradingbot-system --create-namespace --wait \
-  --set image.repository=localhost/tradingbot-operator --set image.tag=bench \
+  --set replicas=1 --set image.repository=localhost/tradingbot-operator --set image.tag=bench \
   --set agentImage.repository=localhost/tradingbot-agent --set agentImage.tag=bench >/dev/null
 "$kubectl" apply -k examples/data >/dev/null
 

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod controller;
+pub mod leader;
 pub mod logging;
 mod metrics;
 mod reason;

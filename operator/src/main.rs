@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use operator::controller::{Installation, NetworkPolicyOptions};
+use operator::leader::{Candidacy, Terms};
+use operator::watch::Scope;
 use operator::{Options, logging, run};
 
 /// Turns TradingBots into running agents.
@@ -37,6 +39,24 @@ struct RunArgs {
     /// Bots that are looked at side by side.
     #[arg(long, env = "CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// Namespaces whose bots are looked after, with commas between them. Without it: all.
+    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
+    /// Share the work with other operators: all watch, and the one that holds a Lease writes.
+    #[arg(long, env = "LEADER_ELECTION")]
+    leader_election: bool,
+    /// Namespace of that Lease [default: this pod's, or the kubeconfig's]
+    #[arg(long, env = "LEADER_ELECTION_NAMESPACE", value_name = "NAMESPACE")]
+    leader_election_namespace: Option<String>,
+    /// Its name.
+    #[arg(long, env = "LEASE_NAME", default_value = "tradingbot-operator")]
+    lease_name: String,
+    /// How many seconds a dead leader keeps the others from writing.
+    #[arg(long, env = "LEASE_DURATION", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=300))]
+    lease_duration: u16,
+    /// This process's name among them: its pod's.
+    #[arg(long, env = "HOSTNAME", default_value = "tradingbot-operator")]
+    name: String,
     /// Least severe log lines shown: error, warn, info, debug or trace.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
@@ -44,10 +64,23 @@ struct RunArgs {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Cli {
-        command: Command::Run(RunArgs { agent_image, network_policy, address, concurrency, log_level }),
-    } = Cli::parse();
-    logging::start(&log_level)?;
-    let installation = Installation { agent_image, network_policy: Arc::new(network_policy) };
-    run(Options { installation, address, concurrency }).await
+    let Cli { command: Command::Run(arguments) } = Cli::parse();
+    logging::start(&arguments.log_level)?;
+    let election = arguments.leader_election.then_some(Candidacy {
+        namespace: arguments.leader_election_namespace,
+        lease: arguments.lease_name,
+        terms: Terms::new(arguments.lease_duration),
+    });
+    run(Options {
+        installation: Installation {
+            agent_image: arguments.agent_image,
+            network_policy: Arc::new(arguments.network_policy),
+        },
+        address: arguments.address,
+        concurrency: arguments.concurrency,
+        scope: Scope::of(&arguments.watch_namespaces),
+        name: arguments.name,
+        election,
+    })
+    .await
 }

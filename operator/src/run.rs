@@ -6,16 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::StreamExt;
-use futures::channel::mpsc::UnboundedReceiver;
+use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use futures::{StreamExt, stream};
+use http::header::{HeaderValue, USER_AGENT};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource};
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, Config, Resource};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -23,9 +27,10 @@ use tracing::{debug, info, warn};
 use crate::controller::{
     Backoff, BotRef, Context, Events, Guarded, Installation, Looks, Shares, reconcile, wait_after,
 };
+use crate::leader::{Candidacy, Election, Fence, fenced};
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
-use crate::watch::{BotWatch, Children, ConfigMaps, Leases, Secrets, Triggers};
+use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Leases, Scope, Secrets, Triggers};
 
 /// A shutdown does not wait longer for connections that are still open.
 const HTTP_GRACE: Duration = Duration::from_millis(500);
@@ -42,21 +47,47 @@ pub struct Options {
     pub address: SocketAddr,
     /// Bots that are looked at side by side.
     pub concurrency: u16,
+    /// The namespaces that are looked after.
+    pub scope: Scope,
+    /// This process's name among its rivals: its pod's.
+    pub name: String,
+    /// How the one that writes is found. None: this process has no rivals.
+    pub election: Option<Candidacy>,
 }
 
-/// Runs until SIGTERM or SIGINT, and then ends in order: what is being written is finished first.
+/// Runs until SIGTERM or SIGINT, and then ends in order: what is being written is finished first, and
+/// leadership is given up after that.
 ///
 /// # Errors
 /// When the cluster's address is unknown, the port is taken, or a part fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let client =
-        Client::try_default().await.context("no cluster: run in one, or name a kubeconfig in KUBECONFIG")?;
+    let mut config =
+        Config::infer().await.context("no cluster: run in one, or name a kubeconfig in KUBECONFIG")?;
+    // A container that starts again in the same pod is another process: it waits like any other.
+    let identity = format!("{}_{:08x}", options.name, rand::rng().random::<u32>());
+    config.headers.push((USER_AGENT, user_agent(&identity)?));
+    let unfenced = Client::try_from(config.clone()).context("the kubeconfig makes no client")?;
+    let (fence, client) = match &options.election {
+        None => (Fence::open(), unfenced.clone()),
+        Some(candidacy) => {
+            let fence = Fence::closed(candidacy.terms);
+            let client = fenced(&config, &fence).context("the kubeconfig makes no client")?;
+            (fence, client)
+        }
+    };
+
     let listener = TcpListener::bind(options.address)
         .await
         .with_context(|| format!("cannot serve at {}; choose another --address", options.address))?;
     let stop = stop_on_signal()?;
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
+    let leading = Gauge::default();
+    registry.register(
+        "tradingbot_operator_leading",
+        "Whether this process is the one that writes",
+        leading.clone(),
+    );
     let (bots, writer) = reflector::store::<Guarded>();
     registry.register_collector(Box::new(Bots(bots.clone())));
     let ready = Arc::new(AtomicBool::new(false));
@@ -68,8 +99,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (triggers, triggered) = Triggers::new(bots.clone());
     let leases = Arc::<Leases>::default();
     let context = Arc::new(Context {
-        children: Children::watch(&client, &triggers, &leases, &mut tasks),
-        config_maps: ConfigMaps::watch(&client, triggers.clone(), &mut tasks),
+        children: Children::watch(&client, &options.scope, &triggers, &leases, &mut tasks),
+        config_maps: ConfigMaps::watch(&client, &options.scope, triggers.clone(), &mut tasks),
         leases: Arc::clone(&leases),
         secrets: Secrets::default(),
         causes: triggers.causes(),
@@ -82,23 +113,28 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         installation: options.installation,
     });
     let watch = BotWatch::new(writer, triggers.clone(), Arc::clone(&context));
-    tasks.spawn(async move { leases.expire(triggers).await });
+    let again = triggers.clone();
+    tasks.spawn(async move { leases.expire(again).await });
+    let resign = CancellationToken::new();
+    let elected = options.election.map(|candidacy| {
+        let election = Election::new(unfenced, &candidacy, identity, fence.clone());
+        tokio::spawn(election.run(resign.clone()))
+    });
+    let (listed, bots_listed) = watch::channel(false);
+    tasks.spawn(tell_ready(Arc::clone(&context), bots_listed, ready));
+    let (scope, concurrency) = (options.scope, options.concurrency);
+    let work = Work { context, scope, concurrency, bots, watch, listed, triggers, triggered, leading };
     tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        // What is not listed yet would look absent.
-        listed = listed(&context) => {
-            listed?;
-            let control = control(context, bots, watch, triggered, options.concurrency, ready, stop.clone());
-            tokio::select! {
-                () = control => {}
-                () = async { stop.cancelled().await; tokio::time::sleep(WRITE_GRACE).await } => {
-                    warn!("a write was not answered in time; the next start finishes it");
-                }
-            }
+        () = work.run(&fence, &stop) => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(WRITE_GRACE).await } => {
+            warn!("a write was not answered in time; who leads next finishes it");
         }
     }
     stop.cancel();
+    resign.cancel();
+    if let Some(elected) = elected {
+        elected.await.context("the election ended")?;
+    }
     // Whoever keeps a connection open, or a request unfinished, is not waited for.
     if let Ok(served) = tokio::time::timeout(HTTP_GRACE, served).await {
         served.context("the server ended")?.context("the server failed")?;
@@ -107,49 +143,128 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listed(context: &Context) -> anyhow::Result<()> {
-    context.children.wait_until_ready().await;
-    context.config_maps.wait_until_ready().await;
-    Ok(())
+/// By which the API server's audit log tells the processes of one operator apart.
+fn user_agent(identity: &str) -> anyhow::Result<HeaderValue> {
+    let text = format!("tradingbot-operator/{} ({identity})", env!("CARGO_PKG_VERSION"));
+    HeaderValue::from_str(&text).with_context(|| format!("--name makes no User-Agent: {text:?}"))
 }
 
-/// Reconciles until it is told to stop, and finishes what it began.
-async fn control(
+/// Sets the flag once everything was listed: a standby is ready too. Not the store of bots is asked: of those who
+/// wait for it only one is woken, and that is the controller's.
+async fn tell_ready(context: Arc<Context>, mut bots: watch::Receiver<bool>, ready: Arc<AtomicBool>) {
+    listed(&context).await;
+    if bots.wait_for(|listed| *listed).await.is_ok() {
+        ready.store(true, Ordering::Relaxed);
+        info!("ready");
+    }
+}
+
+async fn listed(context: &Context) {
+    context.children.wait_until_ready().await;
+    context.config_maps.wait_until_ready().await;
+}
+
+/// The work on bots: always watched, written while this process leads.
+struct Work {
     context: Arc<Context>,
-    bots: Store<Guarded>,
-    mut watch: BotWatch,
-    triggered: UnboundedReceiver<BotRef>,
+    scope: Scope,
     concurrency: u16,
-    ready: Arc<AtomicBool>,
-    stop: CancellationToken,
-) {
-    // The watch itself decides what is worth a look, and asks for it by a trigger.
-    let watched = watcher(Api::<Guarded>::all(context.client.clone()), watcher::Config::default())
-        .default_backoff()
-        .modify(|bot| bot.meta_mut().managed_fields = None)
-        .filter_map(move |event| {
-            let failed = match event {
-                Ok(event) => {
-                    watch.take(&event);
-                    if matches!(event, Event::InitDone) && !ready.swap(true, Ordering::Relaxed) {
-                        info!("ready");
-                    }
-                    None
+    bots: Store<Guarded>,
+    watch: BotWatch,
+    listed: watch::Sender<bool>,
+    triggers: Triggers,
+    triggered: UnboundedReceiver<BotRef>,
+    leading: Gauge,
+}
+
+impl Work {
+    /// Runs until it is told to stop, and finishes what it began.
+    async fn run(mut self, fence: &Fence, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = fence.opened() => {
+                    self.leading.set(1);
+                    self.lead(fence, stop).await;
+                    self.leading.set(0);
                 }
-                Err(error) => Some(Err(error)),
-            };
-            std::future::ready(failed)
-        });
-    Controller::for_stream(watched, bots)
+                () = self.watch(None) => {}
+            }
+        }
+    }
+
+    /// One term. It begins with a list of all bots: what a standby has seen may be old without its knowing,
+    /// and an old configuration must not be written over a newer one. Work that the end of the term cuts
+    /// short is left as a crash would leave it: whoever leads next finishes it.
+    async fn lead(&mut self, fence: &Fence, stop: &CancellationToken) {
+        let (queue, queued) = mpsc::unbounded();
+        let (context, bots) = (Arc::clone(&self.context), self.bots.clone());
+        let control = control(&context, &bots, queued, self.concurrency, stop);
+        tokio::select! {
+            biased;
+            () = control => {}
+            () = fence.shut() => warn!("leading no more: nothing is written until this process leads again"),
+            () = self.watch(Some(queue)) => {}
+        }
+    }
+
+    /// Lists and watches the bots, and queues those that are worth a look if there is a queue. Never ends.
+    async fn watch(&mut self, queue: Option<UnboundedSender<BotRef>>) {
+        let events = self.scope.watch(&self.context.client, &watcher::Config::default());
+        let mut events = events.modify(|bot: &mut Guarded| bot.meta_mut().managed_fields = None);
+        loop {
+            tokio::select! {
+                Some(bot) = self.triggered.next() => {
+                    if let Some(queue) = &queue {
+                        // Its receiver ends with the term, as this does.
+                        queue.unbounded_send(bot).ok();
+                    }
+                }
+                Some(event) = events.next() => match event {
+                    Ok(event) => {
+                        self.watch.take(&event);
+                        if matches!(event, Event::InitDone) {
+                            self.listed.send_replace(true);
+                            // What was asked for while nobody led is forgotten: each bot is looked at.
+                            if queue.is_some() {
+                                self.triggers.each(|_| true, Cause::Stages);
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        warn!(%error, "the watch of TradingBots is interrupted; is their CRD installed?");
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Reconciles what is queued until it is told to stop, and finishes what it began.
+async fn control(
+    context: &Arc<Context>,
+    bots: &Store<Guarded>,
+    queued: UnboundedReceiver<BotRef>,
+    concurrency: u16,
+    stop: &CancellationToken,
+) {
+    // What is not listed yet would look absent.
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        () = listed(context) => {}
+    }
+    Controller::for_stream(stream::pending(), bots.clone())
         .with_config(controller::Config::default().concurrency(concurrency))
-        .reconcile_on(triggered)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, wait_after, context)
+        .reconcile_on(queued)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, wait_after, Arc::clone(context))
         .for_each(async |result| match result {
             Ok((bot, _)) => debug!(%bot, "reconciled"),
             // Failures are logged where they are counted; a bot that is gone is no failure.
             Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-            Err(error) => warn!(%error, "the watch of TradingBots is interrupted; is their CRD installed?"),
+            Err(error) => warn!(%error, "the controller is interrupted"),
         })
         .await;
 }

@@ -1,8 +1,10 @@
 //! A person's way on a whole cluster: apply, watch, change, break, delete.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+use tests::audit::service_account;
 use tests::cluster::{Cluster, OPERATOR_NAMESPACE};
 use tests::local::{Local, sample_bars};
 use tests::{repository, wait};
@@ -292,7 +294,14 @@ fn no_key_is_in_any_log_event_or_status() {
 
     let everything = [
         cluster.run(&["logs", "-n", namespace, "deployment/paper-btc", "--tail=-1"]),
-        cluster.run(&["logs", "-n", OPERATOR_NAMESPACE, "deployment/tradingbot-operator", "--tail=-1"]),
+        cluster.run(&[
+            "logs",
+            "-n",
+            OPERATOR_NAMESPACE,
+            "-l",
+            "app.kubernetes.io/name=tradingbot-operator",
+            "--tail=-1",
+        ]),
         cluster.run(&["get", "events", "-A", "-o", "json"]),
         cluster.run(&[
             "get",
@@ -309,4 +318,38 @@ fn no_key_is_in_any_log_event_or_status() {
             assert!(!text.contains(key.as_str()), "a key is in the {what}");
         }
     }
+}
+
+/// What an agent really asks for, over start, limits, restart and end, is what its Role allows.
+#[test]
+#[ignore = "needs a node, and with it root"]
+fn an_agent_uses_each_right_of_its_role_and_asks_for_no_other() {
+    let cluster = cluster();
+    let namespace = &cluster.namespace("role");
+    apply(cluster, namespace, &example_at("864000"));
+    cluster.await_condition(namespace, "paper-btc", "Ready", "True");
+    let patch = r#"{"spec": {"risk": {"confidenceFloor": 85}}}"#;
+    cluster.run(&["patch", "-n", namespace, "tradingbot/paper-btc", "--type=merge", "-p", patch]);
+    let first = pod(cluster, namespace, "paper-btc");
+    cluster.run(&["delete", "pod", "-n", namespace, first["metadata"]["name"].as_str().expect("a name")]);
+    await_end_of_replay(cluster, namespace, "paper-btc");
+
+    let role = cluster.get(namespace, "role/paper-btc").expect("a Role");
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().expect("rules") {
+        for verb in rule["verbs"].as_array().expect("verbs") {
+            let one = |list: &str| rule[list][0].as_str().expect("one").to_owned();
+            let verb = verb.as_str().expect("a verb").to_owned();
+            allowed.insert((one("apiGroups"), one("resources"), one("resourceNames"), verb));
+        }
+    }
+    let calls = cluster.audit().by(&service_account(namespace, "paper-btc"));
+    let used: BTreeSet<_> = calls
+        .into_iter()
+        .map(|call| {
+            assert_eq!(call.namespace, *namespace);
+            (call.group, call.resource, call.name, call.verb)
+        })
+        .collect();
+    assert_eq!(used, allowed);
 }

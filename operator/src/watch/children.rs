@@ -11,16 +11,14 @@ use std::time::{Duration, Instant};
 use crds::contract::MANAGED_BY;
 use futures::StreamExt;
 use kube::Client;
-use kube::api::Api;
 use kube::core::DynamicObject;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::seen::{Change, Seen, Settled};
-use super::{Cause, ChildKind, Digest, Leases, Triggers};
+use super::{Cause, ChildKind, Digest, Events, Leases, Scope, Triggers};
 use crate::controller::BotRef;
 
 /// A write older than this that no watch has shown is doubted: the object is looked for again.
@@ -79,12 +77,15 @@ impl Children {
     /// Starts the watches as tasks of the set.
     pub fn watch(
         client: &Client,
+        scope: &Scope,
         triggers: &Triggers,
         leases: &Arc<Leases>,
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let mut children = Self::default();
+        let config = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
         for kind in ChildKind::WATCHED {
+            let events = scope.watch_dynamic(client, &kind.resource(), &config);
             let (sender, listed) = watch::channel(false);
             children.listed.push(listed);
             let watch = Watch {
@@ -95,7 +96,7 @@ impl Children {
                 listed: sender,
                 relisted: None,
             };
-            tasks.spawn(watch.run(Api::all_with(client.clone(), &kind.resource())));
+            tasks.spawn(watch.run(events));
         }
         children
     }
@@ -253,9 +254,7 @@ struct Relisted {
 }
 
 impl Watch {
-    async fn run(mut self, api: Api<DynamicObject>) {
-        let config = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
-        let mut events = watcher(api, config).default_backoff().boxed();
+    async fn run(mut self, mut events: Events<DynamicObject>) {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {

@@ -6,15 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
-use kube::api::Api;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::{Cause, Triggers};
+use super::{Cause, Events, Scope, Triggers};
 use crate::controller::Guarded;
 
 type Name = (String, String);
@@ -28,12 +26,12 @@ pub struct ConfigMaps {
 
 impl ConfigMaps {
     /// Starts the watch, of metadata alone, as a task of the set.
-    pub fn watch(client: &Client, triggers: Triggers, tasks: &mut JoinSet<()>) -> Self {
+    pub fn watch(client: &Client, scope: &Scope, triggers: Triggers, tasks: &mut JoinSet<()>) -> Self {
         let names: Arc<RwLock<HashSet<Name>>> = Arc::default();
         let (sender, listed) = watch::channel(false);
-        let api: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
+        let events = scope.watch(client, &watcher::Config::default());
         let watch = Watch { names: Arc::clone(&names), triggers, listed: sender, relisted: HashSet::new() };
-        tasks.spawn(watch.run(api));
+        tasks.spawn(watch.run(events));
         Self { names, listed }
     }
 
@@ -57,8 +55,7 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, api: Api<PartialObjectMeta<ConfigMap>>) {
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    async fn run(mut self, mut events: Events<PartialObjectMeta<ConfigMap>>) {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {

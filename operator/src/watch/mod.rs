@@ -7,6 +7,7 @@ mod children;
 mod config_maps;
 mod content;
 mod leases;
+mod scope;
 mod secrets;
 mod seen;
 
@@ -25,6 +26,7 @@ pub use children::{Children, Shown};
 pub use config_maps::ConfigMaps;
 pub use content::{Digest, quantity};
 pub use leases::{Connection, Leases};
+pub use scope::{Events, Scope};
 pub use secrets::Secrets;
 pub use seen::{Change, DeploymentFacts, Facts, Seen};
 
