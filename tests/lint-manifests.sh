@@ -11,8 +11,10 @@ chart=charts/tradingbot-operator
 
 module=$(cd tests/lab/tools/kubernetes && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
 schemas=$TRADINGBOT_CACHE/schemas
+certs=$(cd tests/lab/tools/cert-manager && go mod download -json github.com/cert-manager/cert-manager | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
 cargo run --quiet -p tests --bin kubeconform-schemas -- \
-  "$module/api/openapi-spec/swagger.json" "$schemas" crds/yaml/*.yaml
+  "$module/api/openapi-spec/swagger.json" "$schemas" crds/yaml/*.yaml \
+  "$certs"/deploy/crds/cert-manager.io_{certificates,clusterissuers,issuers}.yaml
 
 check() {
   "$kubeconform" -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" -
@@ -25,7 +27,7 @@ for values in $chart/ci/*.yaml; do
   "$helm" template tradingbot-operator $chart --namespace tradingbot-system --values "$values" | check
 done
 echo "examples"
-for example in examples/*.yaml; do
+for example in examples/*.yaml examples/tls/*.yaml; do
   # Documents need a separator of their own when files are joined.
   echo '---'
   cat "$example"

@@ -10,6 +10,9 @@ pub const LABEL_BOT: &str = "trading.three-rivers-tech.com/bot";
 /// Value of `app.kubernetes.io/managed-by` on every child.
 pub const MANAGED_BY: &str = "tradingbot-operator";
 
+/// What every annotation of ours begins with.
+pub const ANNOTATION_PREFIX: &str = "trading.three-rivers-tech.com/";
+
 /// Key of the rendered configuration in the bot's ConfigMap; also the mounted file's name.
 pub const CONFIG_KEY: &str = "config.json";
 /// Folder where the agent finds the rendered configuration.
@@ -18,6 +21,10 @@ pub const CONFIG_DIR: &str = "/etc/tradingbot/config";
 pub const KEYS_DIR: &str = "/etc/tradingbot/keys";
 /// Folder under which each ConfigMap of replay bars is a folder of its own.
 pub const BARS_DIR: &str = "/var/lib/tradingbot/bars";
+/// Folder where the agent finds the certificate of its address, and never its private key.
+pub const CERTIFICATE_DIR: &str = "/etc/tradingbot/certificate";
+/// The certificate in a Secret of type kubernetes.io/tls; also the mounted file's name.
+pub const CERTIFICATE_KEY: &str = "tls.crt";
 /// Folder of the journal.
 pub const JOURNAL_DIR: &str = "/var/lib/tradingbot/journal";
 
@@ -45,6 +52,10 @@ pub mod env {
     pub const AGENT_IMAGE: &str = "AGENT_IMAGE";
     /// Least severe log lines shown.
     pub const LOG_LEVEL: &str = "LOG_LEVEL";
+    /// The path under which the world reaches the agent. Absent: it is not exposed.
+    pub const EXPOSE_PATH: &str = "EXPOSE_PATH";
+    /// The Secret whose certificate is mounted. Absent: none is.
+    pub const TLS_SECRET: &str = "TLS_SECRET";
 }
 
 /// Timing of the Lease by which one agent at a time trades.
@@ -80,6 +91,8 @@ pub mod condition {
     pub const AGENT_CONNECTED: &str = "AgentConnected";
     /// Present while the spec asks that the children be left alone.
     pub const RECONCILIATION_SUSPENDED: &str = "ReconciliationSuspended";
+    /// The certificate of the bot's address is there and valid. Present while `expose.tls` is set.
+    pub const TLS_READY: &str = "TlsReady";
     /// Prices arrive (the agent's).
     pub const FEED_HEALTHY: &str = "FeedHealthy";
     /// Every condition that is the agent's.

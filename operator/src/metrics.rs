@@ -103,7 +103,7 @@ impl Timer {
     }
 }
 
-/// Counts bots by their readiness when it is asked.
+/// Counts bots by their readiness, and says when their certificates run out, when it is asked.
 pub struct Bots(pub Store<Guarded>);
 
 impl fmt::Debug for Bots {
@@ -126,8 +126,26 @@ impl Collector for Bots {
             let gauge = ConstGauge::new(u32::try_from(count).unwrap_or(u32::MAX));
             gauge.encode(metric.encode_family(&[("ready", label)])?)?;
         }
+        let mut metric = encoder.encode_descriptor(
+            "tradingbot_certificate_expiry_timestamp_seconds",
+            "When the certificate of a bot's address runs out, since 1970",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for bot in &bots {
+            if let Some((namespace, name, end)) = certificate_end(bot) {
+                let gauge = ConstGauge::new(end);
+                gauge.encode(metric.encode_family(&[("namespace", namespace), ("name", name)])?)?;
+            }
+        }
         Ok(())
     }
+}
+
+fn certificate_end(bot: &Guarded) -> Option<(&str, &str, i64)> {
+    let bot = bot.0.as_ref().ok()?;
+    let end = bot.status.as_ref()?.tls.as_ref()?.not_after.as_ref()?.0.as_second();
+    Some((bot.metadata.namespace.as_deref()?, bot.metadata.name.as_deref()?, end))
 }
 
 fn is_ready(bot: &Arc<Guarded>) -> bool {
@@ -155,8 +173,11 @@ mod tests {
         let (store, mut writer) = reflector::store::<Guarded>();
         for (name, status) in [("a", "True"), ("b", "False"), ("c", "False")] {
             let condition = json!({"type": "Ready", "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-            let bot =
+            let mut bot =
                 json!({"metadata": {"name": name, "namespace": "n"}, "status": {"conditions": [condition]}});
+            if name == "b" {
+                bot["status"]["tls"] = json!({"secretName": "tls", "notAfter": "1970-01-01T01:00:00Z"});
+            }
             writer.apply_watcher_event(&Event::Apply(serde_json::from_value(bot).unwrap()));
         }
         registry.register_collector(Box::new(Bots(store)));
@@ -168,8 +189,10 @@ mod tests {
             "tradingbot_operator_api_calls_total{resource=\"Deployment\",verb=\"create\"} 1",
             "tradingbot_operator_bots{ready=\"true\"} 1",
             "tradingbot_operator_bots{ready=\"false\"} 2",
+            "tradingbot_certificate_expiry_timestamp_seconds{namespace=\"n\",name=\"b\"} 3600",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+        assert_eq!(text.matches("expiry_timestamp_seconds{").count(), 1, "only who has a certificate");
     }
 }

@@ -68,6 +68,26 @@ reasons! {
     NameCollision,
     /// A child, of this bot or of a former one of its name, is being deleted.
     ChildTerminating,
+    /// Another bot holds the path of the host that this one asks for, or their certificates differ.
+    HostConflict,
+    /// The spec names an issuer, and the cluster has no cert-manager.
+    CertManagerMissing,
+    /// The spec names a Gateway, and the cluster has no Gateway API.
+    GatewayApiMissing,
+    /// cert-manager has issued the certificate.
+    CertificateIssued,
+    /// The certificate that someone else provides is for the host and has not run out.
+    CertificateValid,
+    /// The certificate is being issued.
+    CertificatePending,
+    /// The issuer has refused the certificate.
+    CertificateFailed,
+    /// The Secret holds no certificate that the agent can read.
+    CertificateMissing,
+    /// The certificate is for other names.
+    CertificateMismatch,
+    /// The certificate has run out.
+    CertificateExpired,
     /// The API server refused or failed a write of a child.
     ApplyFailed,
     /// The API server refused or failed a write of the status.
@@ -78,7 +98,7 @@ reasons! {
 
 impl Reason {
     /// Every reason that a person should hear of at once: what an event warns of.
-    pub const TROUBLE: [Self; 10] = [
+    pub const TROUBLE: [Self; 13] = [
         Self::PodRefused,
         Self::InvalidSpec,
         Self::MissingConfigMap,
@@ -88,6 +108,9 @@ impl Reason {
         Self::ClaimLost,
         Self::NameCollision,
         Self::ChildTerminating,
+        Self::HostConflict,
+        Self::CertManagerMissing,
+        Self::GatewayApiMissing,
         Self::ApplyFailed,
     ];
 
@@ -101,6 +124,9 @@ impl Reason {
                 | Self::ClaimRetained
                 | Self::NameCollision
                 | Self::Suspended
+                | Self::HostConflict
+                | Self::CertManagerMissing
+                | Self::GatewayApiMissing
         )
     }
 }

@@ -30,7 +30,7 @@ use crate::controller::{
 use crate::leader::{Candidacy, Election, Fence, fenced};
 use crate::metrics::{Bots, Metrics};
 use crate::server::{self, Shown};
-use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Leases, Scope, Secrets, Triggers};
+use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Hosts, Leases, Scope, Secrets, Triggers};
 
 /// A shutdown does not wait longer for connections that are still open.
 const HTTP_GRACE: Duration = Duration::from_millis(500);
@@ -101,6 +101,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let context = Arc::new(Context {
         children: Children::watch(&client, &options.scope, &triggers, &leases, &mut tasks),
         config_maps: ConfigMaps::watch(&client, &options.scope, triggers.clone(), &mut tasks),
+        hosts: Hosts::new(triggers.clone()),
         leases: Arc::clone(&leases),
         secrets: Secrets::default(),
         causes: triggers.causes(),

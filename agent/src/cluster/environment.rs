@@ -23,6 +23,10 @@ pub struct Environment {
     pub pod_uid: String,
     /// The agent's image.
     pub image: Option<String>,
+    /// The path under which the world reaches the agent.
+    pub exposed: Option<String>,
+    /// The Secret whose certificate is mounted.
+    pub tls_secret: Option<String>,
 }
 
 impl Environment {
@@ -39,6 +43,8 @@ impl Environment {
             pod: required(env::POD_NAME)?,
             pod_uid: required(env::POD_UID)?,
             image: optional(env::AGENT_IMAGE),
+            exposed: optional(env::EXPOSE_PATH),
+            tls_secret: optional(env::TLS_SECRET),
         })
     }
 }

@@ -28,6 +28,8 @@ pub fn environment() -> Environment {
         pod: "majors-0".into(),
         pod_uid: "me".into(),
         image: None,
+        exposed: None,
+        tls_secret: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The agent in a pod: its Lease, its configuration, its share of the status.
 
+pub mod certificate;
 pub mod config;
 pub mod environment;
 #[cfg(test)]

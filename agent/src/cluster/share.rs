@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crds::api::{
-    AccountStatus, AgentStatus, DecisionStatus, PositionStatus, TradingBot, TradingBotStatus, TradingStatus,
+    AccountStatus, AgentStatus, DecisionStatus, MountedCertificate, PositionStatus, TradingBot,
+    TradingBotStatus, TradingStatus,
 };
 use crds::contract::condition::FEED_HEALTHY;
 use engine::Side;
@@ -18,7 +19,7 @@ use crate::shown::{float_price, money, price};
 use crate::view::View;
 
 /// News at once, but never more often than this.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+pub const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// What merely moves.
 const LEVELS_EVERY: Duration = Duration::from_secs(60);
 /// Equity must have moved by one in so many to be worth a write.
@@ -27,7 +28,12 @@ const EQUITY_STEP: i64 = 1_000;
 const POSITIONS: usize = 20;
 
 /// The share, whole: the operator's fields are left out and stay the operator's.
-pub fn share(view: &View, environment: &Environment, feed_since: Timestamp) -> TradingBotStatus {
+pub fn share(
+    view: &View,
+    environment: &Environment,
+    certificate: Option<&MountedCertificate>,
+    feed_since: Timestamp,
+) -> TradingBotStatus {
     let condition = Condition {
         type_: FEED_HEALTHY.to_owned(),
         status: if view.feed.healthy { "True" } else { "False" }.to_owned(),
@@ -46,6 +52,7 @@ pub fn share(view: &View, environment: &Environment, feed_since: Timestamp) -> T
             started_at: Time(whole_seconds(view.started_at)),
             loop_health: view.loop_health,
             last_cycle_at: view.last_cycle_at.map(whole_seconds).map(Time),
+            certificate: certificate.cloned(),
         }),
         account: Some(AccountStatus {
             currency: view.account.currency.clone(),
@@ -182,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_body_names_the_very_bot_and_no_field_of_the_operators() {
-        let status = share(&view(10_000), &environment(), Timestamp::UNIX_EPOCH);
+        let status = share(&view(10_000), &environment(), None, Timestamp::UNIX_EPOCH);
         insta::assert_json_snapshot!(body(&status, &environment(), "7").unwrap());
     }
 

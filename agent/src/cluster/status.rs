@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::api::TradingBot;
+use crds::api::{MountedCertificate, TradingBot};
 use crds::contract::AGENT_MANAGER;
 use crds::contract::condition::FEED_HEALTHY;
 use crds::contract::lease::ENTRY_WINDOW;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Environment;
-use super::share::{body, due_after, share};
+use super::share::{AT_MOST_EVERY, body, due_after, share};
 use crate::clock::BootTime;
 use crate::gate::Holding;
 use crate::metrics::Metrics;
@@ -34,9 +34,10 @@ pub struct StatusWriter {
     api: Api<TradingBot>,
     environment: Environment,
     view: watch::Receiver<Option<Arc<View>>>,
+    certificate: watch::Receiver<Option<MountedCertificate>>,
     holding: watch::Receiver<Holding>,
     metrics: Metrics,
-    written: Option<(Arc<View>, Instant)>,
+    written: Option<(Arc<View>, Option<MountedCertificate>, Instant)>,
     /// When the last renewal of the Lease was sent.
     renewed: Option<BootTime>,
     version: Option<String>,
@@ -65,10 +66,22 @@ impl StatusWriter {
         api: Api<TradingBot>,
         environment: Environment,
         view: watch::Receiver<Option<Arc<View>>>,
+        certificate: watch::Receiver<Option<MountedCertificate>>,
         holding: watch::Receiver<Holding>,
         metrics: Metrics,
     ) -> Self {
-        Self { api, environment, view, holding, metrics, written: None, renewed: None, version: None, feed_since: None }
+        Self {
+            api,
+            environment,
+            view,
+            certificate,
+            holding,
+            metrics,
+            written: None,
+            renewed: None,
+            version: None,
+            feed_since: None,
+        }
     }
 
     /// Writes until the bot is gone or nobody shows anything any more.
@@ -77,6 +90,7 @@ impl StatusWriter {
         loop {
             let held = self.look_at_lease();
             let view = self.view.borrow_and_update().clone();
+            self.certificate.mark_unchanged();
             let due = view.filter(|_| held).and_then(|view| Some((self.due(&view)?, view)));
             if let Some((at, view)) = &due
                 && *at <= Instant::now()
@@ -104,6 +118,7 @@ impl StatusWriter {
             tokio::select! {
                 () = timer => {}
                 changed = self.view.changed() => if changed.is_err() { return },
+                changed = self.certificate.changed() => if changed.is_err() { return },
                 changed = self.holding.changed() => if changed.is_err() { return },
             }
         }
@@ -133,7 +148,10 @@ impl StatusWriter {
     fn due(&self, view: &View) -> Option<Instant> {
         match &self.written {
             None => Some(Instant::now()),
-            Some((written, at)) => due_after(written, view).map(|pause| *at + pause),
+            Some((_, certificate, at)) if *certificate != *self.certificate.borrow() => {
+                Some(*at + AT_MOST_EVERY)
+            }
+            Some((written, _, at)) => due_after(written, view).map(|pause| *at + pause),
         }
     }
 
@@ -151,7 +169,8 @@ impl StatusWriter {
                 Some((was, since)) if was == healthy => since,
                 _ => Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH),
             };
-            let status = share(view, &self.environment, since);
+            let certificate = self.certificate.borrow().clone();
+            let status = share(view, &self.environment, certificate.as_ref(), since);
             let body = body(&status, &self.environment, &version)?;
             let params = PatchParams::apply(AGENT_MANAGER).force();
             let patch = Patch::Apply(&body);
@@ -163,7 +182,7 @@ impl StatusWriter {
                     debug!(events = view.events, "the status was written");
                     self.version = bot.metadata.resource_version;
                     self.feed_since = Some((healthy, since));
-                    self.written = Some((Arc::clone(view), Instant::now()));
+                    self.written = Some((Arc::clone(view), certificate, Instant::now()));
                     return Ok(());
                 }
                 Err(WriteError::Api(kube::Error::Api(status))) if status.is_conflict() => {}
@@ -228,10 +247,11 @@ mod tests {
     async fn writer() -> (StatusWriter, Arc<View>, fake::Shared) {
         let (client, objects) = fake::start().await;
         let (_, view) = watch::channel(None);
+        let (_, certificate) = watch::channel(None);
         let (_, holding) = watch::channel(Holding::Waiting);
         let api = Api::namespaced(client, "default");
         let metrics = Metrics::new("default", "majors");
-        let writer = StatusWriter::new(api, fake::environment(), view, holding, metrics);
+        let writer = StatusWriter::new(api, fake::environment(), view, certificate, holding, metrics);
         let engine = engine::Engine::new(fixtures::identity(), fixtures::config()).unwrap();
         (writer, Arc::new(fixtures::view(&engine)), objects)
     }

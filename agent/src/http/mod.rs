@@ -71,6 +71,8 @@ pub struct Shared {
     pub journal: PathBuf,
     /// Who must show a key.
     pub access: Access,
+    /// The path under which the world reaches the agent; none when it does not.
+    pub exposed: Option<String>,
 }
 
 /// Binds the address in local mode, which needs keys unless only this machine can reach it.
@@ -106,18 +108,26 @@ pub async fn serve(listener: TcpListener, shared: Shared, stop: CancellationToke
 }
 
 fn router(shared: Shared) -> Router {
+    let metrics = || Router::new().route("/metrics", get(probes::metrics));
+    let keyed = axum::middleware::from_fn_with_state(shared.clone(), api::require_key);
     let bot = Router::new()
         .route("/status", get(api::status))
         .route("/positions", get(api::positions))
         .route("/trades", get(api::trades))
         .route("/decisions", get(api::decisions))
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), api::require_key));
-    Router::new()
+        .layer(keyed.clone());
+    let open = Router::new()
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
-        .route("/metrics", get(probes::metrics))
-        .nest("/api/v1/bot", bot)
-        .with_state(shared)
+        .nest("/api/v1/bot", bot);
+    // Prometheus comes to the pod. What the world reaches tells of the account only to who shows a key.
+    let exposed = open.clone().merge(metrics().layer(keyed));
+    let router = match shared.exposed.as_deref() {
+        None => open.merge(metrics()),
+        Some("/") => exposed,
+        Some(path) => open.merge(metrics()).nest(path, exposed),
+    };
+    router.with_state(shared)
 }
 
 #[cfg(test)]
@@ -141,6 +151,10 @@ mod tests {
     }
 
     async fn server(keys: bool) -> Server {
+        server_at(keys, None).await
+    }
+
+    async fn server_at(keys: bool, exposed: Option<&str>) -> Server {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("read"), "the-key").unwrap();
         let keys = keys.then(|| Keys::open(folder.path()));
@@ -154,6 +168,7 @@ mod tests {
             metrics: metrics.clone(),
             journal: folder.path().to_owned(),
             access,
+            exposed: exposed.map(str::to_owned),
         };
         let stop = CancellationToken::new();
         tokio::spawn(serve(listener, shared, stop.clone()));
@@ -202,6 +217,34 @@ mod tests {
         let view: View = serde_json::from_str(&text).unwrap();
         assert_eq!(view.bot, fixtures::identity());
         assert!(server.metrics.text().unwrap().contains("tradingbot_api_unauthorized_total 12"));
+    }
+
+    #[tokio::test]
+    async fn everything_is_served_under_the_path_that_the_world_reaches_and_metrics_ask_for_a_key_there() {
+        let key = Some("the-key");
+        let server = server_at(true, Some("/bots/majors")).await;
+        let engine = engine::Engine::new(fixtures::identity(), fixtures::config()).unwrap();
+        server.view.send_replace(Some(Arc::new(fixtures::view(&engine))));
+        for (path, key, expected) in [
+            ("/bots/majors/livez", None, StatusCode::OK),
+            ("/bots/majors/readyz", None, StatusCode::OK),
+            ("/bots/majors/api/v1/bot/status", None, StatusCode::UNAUTHORIZED),
+            ("/bots/majors/api/v1/bot/status", key, StatusCode::OK),
+            ("/bots/majors/metrics", None, StatusCode::UNAUTHORIZED),
+            ("/bots/majors/metrics", key, StatusCode::OK),
+            ("/livez", None, StatusCode::OK),
+            ("/readyz", None, StatusCode::OK),
+            ("/metrics", None, StatusCode::OK),
+            ("/api/v1/bot/status", key, StatusCode::OK),
+            ("/bots/majors/nothing", key, StatusCode::NOT_FOUND),
+            ("/bots/livez", None, StatusCode::NOT_FOUND),
+        ] {
+            assert_eq!(get(&server, path, key).await.0, expected, "{path} {key:?}");
+        }
+        let whole = server_at(true, Some("/")).await;
+        assert_eq!(get(&whole, "/livez", None).await.0, StatusCode::OK);
+        assert_eq!(get(&whole, "/metrics", None).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(get(&whole, "/metrics", key).await.0, StatusCode::OK);
     }
 
     #[tokio::test]

@@ -25,6 +25,24 @@ asked: one that is not used fails there as one that is missing does.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
+# build/ingress.rs, build/http_route.rs, build/certificate.rs: the way in and its certificate. The last two kinds
+# are watched where the cluster has them.
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if not .Values.watchNamespaces }}
+# watch/optional.rs, whether the cluster has these two. Where this right is missing they are asked for every 30 s.
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [httproutes.gateway.networking.k8s.io, certificates.cert-manager.io]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, list, watch, create, patch, delete]

@@ -10,6 +10,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::expose::ExposeSpec;
 use super::status::TradingBotStatus;
 use crate::config::{AssetSpec, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, ScheduleSpec, State, VenueSpec};
 
@@ -43,6 +44,7 @@ use crate::config::{AssetSpec, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, Schedu
     printcolumn(name = "Assets", type_ = "string", json_path = ".status.summary.assets", priority = 1),
     printcolumn(name = "Config", type_ = "string", json_path = ".status.summary.config", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.agent.image", priority = 1),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -100,6 +102,9 @@ pub struct TradingBotSpec {
     /// Where the journal lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageSpec>,
+    /// The address under which the world reaches the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<ExposeSpec>,
     /// How the agent's pod runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentSpec>,

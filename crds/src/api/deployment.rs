@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 
 use super::bot::{AgentSpec, Reconciliation, Retain, SqliteSpec, StorageSpec};
+use super::expose::{Expose, ExposeSpec};
 use crate::config::{ConfigError, ConfigErrors, Effective};
 
 /// How a bot's agent runs, with no key left open but the image.
@@ -24,6 +25,8 @@ pub struct Deployment {
     pub journal: Journal,
     /// Whether what is made for the bot is kept as its spec asks for.
     pub reconciliation: Reconciliation,
+    /// The address under which the world reaches it.
+    pub expose: Option<Expose>,
 }
 
 /// The claim of a bot's journal.
@@ -46,6 +49,7 @@ struct DeploymentValue {
     storage: StorageSpec,
     #[serde(default)]
     reconciliation: Reconciliation,
+    expose: Option<ExposeSpec>,
 }
 
 impl Deployment {
@@ -55,7 +59,7 @@ impl Deployment {
     /// When a value is malformed, when the API server would refuse what is made of it, or when the built-in
     /// defaults leave one out.
     pub fn from_effective(effective: &Effective) -> Result<Self, ConfigErrors> {
-        let DeploymentValue { agent, storage, reconciliation } =
+        let DeploymentValue { agent, storage, reconciliation, expose } =
             serde_path_to_error::deserialize(&effective.deployment).map_err(|error| {
                 ConfigError::new(error.path().to_string(), error.into_inner().to_string())
             })?;
@@ -69,6 +73,7 @@ impl Deployment {
             log_level: log_level.ok_or_else(|| missing("agent.logLevel"))?,
             journal: journal(sqlite.unwrap_or_default())?,
             reconciliation,
+            expose: expose.map(Expose::new).transpose()?,
         };
         deployment.check()?;
         Ok(deployment)
@@ -78,7 +83,8 @@ impl Deployment {
 impl Deployment {
     /// Finds what the API server would refuse in a child: nothing is made of a bot that cannot be made whole.
     fn check(&self) -> Result<(), ConfigErrors> {
-        let Self { image, resources, node_selector, log_level, journal, reconciliation: _ } = self;
+        // The address was checked when it was read.
+        let Self { image, resources, node_selector, log_level, journal, reconciliation: _, expose: _ } = self;
         let mut found = Vec::new();
         let mut push = |field: String, message: String| found.push(ConfigError::new(field, message));
         if let Some(image) = image.as_deref().filter(|image| !is_image(image)) {

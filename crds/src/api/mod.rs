@@ -3,6 +3,7 @@
 mod bot;
 mod definition;
 mod deployment;
+mod expose;
 mod manifest;
 mod reference;
 mod status;
@@ -12,11 +13,14 @@ pub use bot::{
 };
 pub use definition::trading_bot_crd;
 pub use deployment::{Deployment, Journal};
+pub use expose::{
+    Expose, ExposeSpec, GatewaySpec, IngressSpec, IssuerKind, IssuerRef, ParentRef, Route, TlsSpec,
+};
 pub use manifest::{Manifest, ManifestError, find_bot};
 pub use reference::{ReferenceError, reference};
 pub use status::{
-    AccountStatus, AgentStatus, DecisionStatus, LoopHealth, PositionStatus, Summary, TradingBotStatus,
-    TradingStatus,
+    AccountStatus, AgentStatus, Claim, ClaimKind, DecisionStatus, LoopHealth, MountedCertificate,
+    PositionStatus, Summary, TlsStatus, TradingBotStatus, TradingStatus,
 };
 
 /// The group of every kind.

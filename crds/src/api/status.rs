@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The observed state of a bot.
 ///
-/// The operator writes `observedGeneration`, `configHash`, `apiKeySecret`, `summary` and its
+/// The operator writes `observedGeneration`, `configHash`, `apiKeySecret`, `url`, `claims`, `tls`, `summary` and its
 /// conditions; the agent writes `agent`, `account`, `trading` and its conditions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -16,7 +16,7 @@ pub struct TradingBotStatus {
     /// The generation of the spec that the operator's share is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, ConfigValid, AgentConnected (operator); FeedHealthy (agent).
+    /// Ready, Reconciling, Stalled, ConfigValid, AgentConnected, TlsReady (operator); FeedHealthy (agent).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -26,6 +26,16 @@ pub struct TradingBotStatus {
     /// Name of the Secret that holds the keys of the agent's API, `read` and `trade`; sent as Authorization: Bearer KEY.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret: Option<String>,
+    /// The address under which the world reaches the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What this bot holds and no other may have. Of several that ask for one thing the first to be given it holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub claims: Vec<Claim>,
+    /// The certificate of the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsStatus>,
     /// The effective configuration in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -38,6 +48,39 @@ pub struct TradingBotStatus {
     /// What the bot does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trading: Option<TradingStatus>,
+}
+
+/// Something that a bot has for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// What it is: Host, a path of a host.
+    pub kind: ClaimKind,
+    /// The host.
+    pub host: String,
+    /// The path.
+    pub path: String,
+    /// When it was given.
+    pub since: Time,
+}
+
+/// What can be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ClaimKind {
+    /// A path of a host.
+    Host,
+}
+
+/// The certificate of a bot's address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsStatus {
+    /// Its Secret.
+    pub secret_name: String,
+    /// When it runs out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
 }
 
 /// The effective configuration in words.
@@ -78,6 +121,23 @@ pub struct AgentStatus {
     /// Market time of its last cycle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_cycle_at: Option<Time>,
+    /// What it read in the certificate that is mounted into its pod. Absent: none is, or it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<MountedCertificate>,
+}
+
+/// A certificate that cert-manager does not tell of, as the agent reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MountedCertificate {
+    /// Its Secret.
+    pub secret_name: String,
+    /// When it runs out.
+    pub not_after: Time,
+    /// The names that it is for, a hundred at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub dns_names: Vec<String>,
 }
 
 /// How an agent's loop fares.

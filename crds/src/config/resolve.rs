@@ -100,7 +100,7 @@ pub fn default_values() -> Result<BTreeMap<String, Value>, ConfigError> {
 pub struct Effective {
     /// How the bot trades: the agent's input.
     pub bot: BotConfig,
-    /// How its agent runs: `agent`, `storage` and `reconciliation`, merged. The operator's input.
+    /// How its agent runs: `agent`, `storage`, `reconciliation` and `expose`, merged. The operator's input.
     pub deployment: Value,
     /// The layer of each value, by its path.
     pub provenance: BTreeMap<String, Layer>,
@@ -180,7 +180,7 @@ fn asset_limits(value: &Value) -> Value {
 fn take_deployment(value: &mut Value) -> Value {
     let mut deployment = Map::new();
     if let Some(map) = value.as_object_mut() {
-        for key in ["agent", "storage", "reconciliation"] {
+        for key in ["agent", "storage", "reconciliation", "expose"] {
             deployment.extend(map.remove_entry(key));
         }
     }

@@ -1,6 +1,7 @@
 //! From a `TradingBot` to a running agent, in five stages: dereference → validate → build → apply →
 //! status. Only the first and the last two know the cluster.
 
+mod address;
 pub mod apply;
 mod backoff;
 mod bot;
@@ -27,16 +28,16 @@ use tracing::{debug, info, warn};
 use crate::metrics::Metrics;
 use crate::reason::Reason;
 use crate::watch::{
-    Cause, Causes, ChildKind, Children, ConfigMaps, Connection, Leases, Secrets, Seen, version,
+    Cause, Causes, ChildKind, Children, ConfigMaps, Connection, Hosts, Leases, Secrets, Seen, version,
 };
 use apply::{Applied, Applier, ApplyError};
-use status::{Looked, Observed, Outcome, Stated};
+use status::{Built, Looked, Observed, Outcome, Stated};
 use validate::{Refusal, Validated};
 
 pub use backoff::Backoff;
 pub use bot::{Bot, BotRef, Guarded, Owner};
 pub use build::{NetworkPolicyOptions, NetworkPolicyOptionsError};
-pub use status::{Events, Looks, Rollout, Shares, operators_share};
+pub use status::{Events, Issued, Looks, Rollout, Shares, operators_share};
 pub use validate::Installation;
 
 /// What every reconcile works with.
@@ -49,6 +50,8 @@ pub struct Context {
     pub children: Children,
     /// The ConfigMaps that exist.
     pub config_maps: ConfigMaps,
+    /// Which bot has which host.
+    pub hosts: Hosts,
     /// Who trades.
     pub leases: Arc<Leases>,
     /// The Secrets that were created.
@@ -66,6 +69,9 @@ pub struct Context {
     /// What is counted.
     pub metrics: Metrics,
 }
+
+/// A certificate that has not run out is looked at again after so long at most.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(86_400);
 
 /// A reconcile takes no longer.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -156,10 +162,12 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         Ok(bot) => {
             let found = dereference::dereference(bot, owner, &context.children, &context.config_maps);
             validate::validate(bot, owner, found, &context.installation)
+                .and_then(|bot| address::claim(bot, &context.children, &context.hosts))
         }
         Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
     };
     let mut stated = context.looks.get(&owner.uid).and_then(|looked| looked.stated.clone());
+    let mut built = context.looks.get(&owner.uid).and_then(|looked| looked.built.clone());
     let mut error = None;
     let outcome = match validated {
         Ok(bot) if bot.reconciliation == Reconciliation::Suspended => {
@@ -168,6 +176,7 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         Ok(validated) => {
             let applied = apply_all(&validated, owner, context).await?;
             stated = Some(Stated::from(&validated));
+            built = Some(Built { expose: validated.deployment.expose.clone().map(Box::new) });
             match applied {
                 Ok(applied) => {
                     if let Some(wait) = applied.look_again {
@@ -200,7 +209,7 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         }
     };
     let generation = bot.meta().generation.unwrap_or_default();
-    let looked = Arc::new(Looked { generation, outcome, stated });
+    let looked = Arc::new(Looked { generation, outcome, stated, built });
     context.looks.keep(&owner.uid, Arc::clone(&looked));
     report(bot, owner, &looked, context).await?;
     match error {
@@ -255,6 +264,13 @@ fn applier<'a>(owner: &Owner, context: &'a Context) -> Applier<'a> {
     }
 }
 
+/// The certificate of the address that was built last, where cert-manager issues it.
+fn certificate(looked: &Looked, owner: &Owner, context: &Context) -> Option<Seen> {
+    let tls = looked.built.as_ref()?.expose.as_ref()?.tls.as_ref()?;
+    tls.issuer_ref.as_ref()?;
+    context.children.get(ChildKind::Certificate, &owner.namespace, &tls.secret_name)
+}
+
 /// The status stage: says what is so, where the status says something else.
 async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context) -> Result<(), Failure> {
     let deployment = context.children.get(
@@ -278,12 +294,16 @@ async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context
         gone = of_gone(connection);
     }
     let (version, before) = context.shares.newest(&owner.uid, version(bot.meta()), seen);
+    let (claims, certificate) = (context.hosts.claims(owner), certificate(looked, owner, context));
     let observed = Observed {
         owner,
         looked,
         rollout,
         connection,
         agent_hash: seen.and_then(|status| Some(status.agent.as_ref()?.config_hash.as_str())),
+        claims: &claims,
+        issued: certificate.as_ref().and_then(Seen::certificate),
+        mounted: seen.and_then(|status| status.agent.as_ref()?.certificate.as_ref()),
     };
     let after = status::share(&observed, &before, now.clone());
     let mut version = version;
@@ -302,6 +322,11 @@ async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context
         }
         let bot = bot.object_ref(&());
         context.events.publish(&context.client, &bot, &before, &after, &context.metrics).await;
+    }
+    context.hosts.settle(owner, version, &after.claims);
+    if let Some(end) = after.tls.as_ref().and_then(|tls| tls.not_after.as_ref()).filter(|end| **end > now) {
+        let wait = Duration::try_from(end.0.duration_since(now.0)).unwrap_or_default();
+        context.causes.stages_by(owner.bot_ref(), wait.min(LOOK_AT_CERTIFICATES));
     }
     let lost = context.leases.losses(&owner.namespace, &owner.name)
         > context.secrets.answered(&owner.uid).unwrap_or_default();

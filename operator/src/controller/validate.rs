@@ -11,6 +11,7 @@ use super::bot::{Bot, Owner};
 use super::build::{NetworkPolicyOptions, annotation};
 use super::dereference::Dereferenced;
 use crate::reason::Reason;
+use crate::watch::HostConflict;
 
 /// What the operator was installed with.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Validated {
     pub network_policy: Arc<NetworkPolicyOptions>,
     /// ConfigMaps with bars, sorted.
     pub bars: Vec<String>,
+    /// The bots, this one among them, whose host's certificate is the same; empty without an issuer.
+    pub certificate_users: Vec<Owner>,
     /// The configuration in words.
     pub summary: Summary,
 }
@@ -85,13 +88,45 @@ pub enum Refusal {
         /// lowered must not wait for others.
         live: Option<Box<Validated>>,
     },
+    /// An issuer is named and cert-manager is not there.
+    #[error(
+        "expose.tls.issuerRef: the cluster has no Certificate of cert-manager.io/v1; install cert-manager, or leave \
+         issuerRef out and put a certificate into Secret {secret}"
+    )]
+    CertManagerMissing {
+        /// The Secret.
+        secret: String,
+        /// As above.
+        live: Option<Box<Validated>>,
+    },
+    /// A Gateway is named and the Gateway API is not there.
+    #[error(
+        "expose.gateway: the cluster has no HTTPRoute of gateway.networking.k8s.io/v1; install the Gateway API, or use \
+         expose.ingress"
+    )]
+    GatewayApiMissing {
+        /// As above.
+        live: Option<Box<Validated>>,
+    },
+    /// Another bot stands against the address.
+    #[error("{conflict}")]
+    Host {
+        /// What it is about.
+        #[source]
+        conflict: HostConflict,
+        /// As above.
+        live: Option<Box<Validated>>,
+    },
 }
 
 impl Refusal {
     /// What an agent that runs can take over all the same.
     pub fn live(&self) -> Option<&Validated> {
         match self {
-            Self::MissingConfigMaps { live, .. } => live.as_deref(),
+            Self::MissingConfigMaps { live, .. }
+            | Self::CertManagerMissing { live, .. }
+            | Self::GatewayApiMissing { live }
+            | Self::Host { live, .. } => live.as_deref(),
             Self::Unreadable(_) | Self::Config(_) | Self::UnknownDefaults { .. } => None,
         }
     }
@@ -102,6 +137,9 @@ impl Refusal {
             Self::Unreadable(_) | Self::Config(_) => Reason::InvalidSpec,
             Self::UnknownDefaults { .. } => Reason::UnknownDefaults,
             Self::MissingConfigMaps { .. } => Reason::MissingConfigMap,
+            Self::CertManagerMissing { .. } => Reason::CertManagerMissing,
+            Self::GatewayApiMissing { .. } => Reason::GatewayApiMissing,
+            Self::Host { .. } => Reason::HostConflict,
         }
     }
 }
@@ -155,6 +193,7 @@ pub fn validate(
         defaults_version,
         network_policy: Arc::clone(network_policy),
         bars,
+        certificate_users: Vec::new(),
         summary,
     };
     if missing_config_maps.is_empty() {
@@ -224,6 +263,13 @@ pub(crate) mod tests {
     /// The bot of every builder's golden file.
     pub(crate) fn validated() -> Validated {
         validate_with(spec(), Dereferenced::default()).unwrap()
+    }
+
+    /// The same bot at an address.
+    pub(crate) fn exposed(expose: Value) -> Validated {
+        let mut spec = spec();
+        spec["expose"] = expose;
+        validate_with(spec, Dereferenced::default()).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crds::api::{AgentStatus, TradingBotStatus};
+use crds::api::{AgentStatus, MountedCertificate, TradingBotStatus};
 use kube::Resource;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
@@ -30,6 +30,7 @@ impl BotWatch {
 
     /// Takes in an event.
     pub fn take(&mut self, event: &Event<Guarded>) {
+        self.context.hosts.observe(event);
         match event {
             Event::Apply(bot) => {
                 let cause = self.cause(bot);
@@ -101,8 +102,8 @@ fn cause(before: Option<&Guarded>, after: &Guarded, own: bool) -> Option<Cause> 
     (agents(before) != agents(after) || foreign()).then_some(Cause::Status)
 }
 
-/// What `Ready` reads of the agent's share.
-fn read_by_ready(agent: &AgentStatus) -> String {
+/// What `Ready` and `TlsReady` read of the agent's share.
+fn read_by_ready(agent: &AgentStatus) -> (String, Option<MountedCertificate>) {
     let AgentStatus {
         config_hash,
         pod: _,
@@ -112,8 +113,9 @@ fn read_by_ready(agent: &AgentStatus) -> String {
         // No health of the loop decides on Ready yet: both of them trade or keep what they hold.
         loop_health: _,
         last_cycle_at: _,
+        certificate,
     } = agent;
-    config_hash.clone()
+    (config_hash.clone(), certificate.clone())
 }
 
 #[cfg(test)]

@@ -39,6 +39,14 @@ impl Causes {
         self.lock().entry(bot).or_default().at = Instant::now().checked_add(wait);
     }
 
+    /// Makes the stages due after a while, if they are not due sooner.
+    pub fn stages_by(&self, bot: BotRef, wait: Duration) {
+        let mut waiting = self.lock();
+        let at = &mut waiting.entry(bot).or_default().at;
+        let by = Instant::now().checked_add(wait);
+        *at = (*at).into_iter().chain(by).min();
+    }
+
     /// Takes what a bot waits with: none when an earlier look has seen it all.
     pub fn take(&self, bot: &BotRef) -> Option<Cause> {
         let mut waiting = self.lock();

@@ -18,17 +18,22 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::seen::{Change, Seen, Settled};
-use super::{Cause, ChildKind, Digest, Events, Leases, Scope, Triggers};
-use crate::controller::BotRef;
+use super::{Cause, ChildKind, Digest, Events, Leases, Scope, Triggers, optional};
+use crate::controller::{BotRef, Guarded, Owner};
 
 /// A write older than this that no watch has shown is doubted: the object is looked for again.
 const DOUBT_AFTER: Duration = Duration::from_secs(10);
+
+/// The start waits no longer for kinds that a cluster may lack.
+const WAIT_FOR_OPTIONAL: Duration = Duration::from_secs(10);
 
 /// The labelled objects of every watched kind.
 #[derive(Clone, Debug, Default)]
 pub struct Children {
     state: Arc<RwLock<State>>,
     listed: Vec<watch::Receiver<bool>>,
+    /// Whether the cluster has a kind that others lack; none before that is known.
+    optional: Vec<(ChildKind, watch::Receiver<Option<bool>>)>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +41,8 @@ struct State {
     objects: HashMap<Key, Seen>,
     /// Objects by the bot that they name, where that is not their own name.
     strays: HashMap<(Box<str>, Box<str>), BTreeSet<(ChildKind, Box<str>)>>,
+    /// Certificates by their namespace: they name no bot, and belong to several.
+    certificates: HashMap<Box<str>, BTreeSet<Box<str>>>,
     /// Writes that no watch has shown yet.
     unshown: HashMap<Key, Instant>,
 }
@@ -88,17 +95,52 @@ impl Children {
             let events = scope.watch_dynamic(client, &kind.resource(), &config);
             let (sender, listed) = watch::channel(false);
             children.listed.push(listed);
-            let watch = Watch {
-                kind,
-                state: Arc::clone(&children.state),
-                triggers: triggers.clone(),
-                leases: Arc::clone(leases),
-                listed: sender,
-                relisted: None,
-            };
+            let watch = Watch::new(kind, &children.state, triggers, leases, sender);
             tasks.spawn(watch.run(events));
         }
+        for kind in ChildKind::OPTIONAL {
+            let (said, served) = watch::channel(None);
+            tasks.spawn(optional::served(client.clone(), kind, said));
+            let (sender, available) = watch::channel(None);
+            children.optional.push((kind, available));
+            let (state, client) = (Arc::clone(&children.state), client.clone());
+            let (triggers, leases) = (triggers.clone(), Arc::clone(leases));
+            let (scope, config) = (scope.clone(), config.clone());
+            tasks.spawn(async move {
+                let watch = |listed| {
+                    let events = scope.watch_dynamic(&client, &kind.resource(), &config);
+                    Watch::new(kind, &state, &triggers, &leases, listed).run(events)
+                };
+                let news = |is_there: bool| {
+                    if !is_there {
+                        state.write().unwrap_or_else(PoisonError::into_inner).clear(kind);
+                    }
+                    if sender.send_replace(Some(is_there)) != Some(is_there) {
+                        triggers.each(is_exposed, Cause::Stages);
+                    }
+                };
+                optional::while_served(served, watch, news).await;
+            });
+        }
         children
+    }
+
+    /// Whether the cluster has a kind.
+    pub fn has(&self, kind: ChildKind) -> bool {
+        let optional = self.optional.iter().find(|(optional, _)| *optional == kind);
+        optional.is_none_or(|(_, available)| *available.borrow() == Some(true))
+    }
+
+    /// The Certificates that a bot is among the owners of.
+    pub fn certificates_of(&self, owner: &Owner) -> Vec<(Box<str>, Seen)> {
+        let state = self.lock();
+        let names = state.certificates.get(owner.namespace.as_str()).into_iter().flatten();
+        names
+            .filter_map(|name| {
+                let seen = state.objects.get(&Key::new(ChildKind::Certificate, &owner.namespace, name))?;
+                seen.place_among_owners(owner).map(|_| (name.clone(), seen.clone()))
+            })
+            .collect()
     }
 
     /// A child as the cluster has it, as far as is known.
@@ -119,7 +161,8 @@ impl Children {
     pub fn of_bot(&self, namespace: &str, bot: &str) -> Vec<(ChildKind, Box<str>, Seen)> {
         let state = self.lock();
         let strays = state.strays.get(&(namespace.into(), bot.into()));
-        let named_after = ChildKind::WATCHED.into_iter().map(|kind| (kind, bot.into()));
+        let kinds = ChildKind::WATCHED.into_iter().chain(ChildKind::OPTIONAL);
+        let named_after = kinds.map(|kind| (kind, bot.into()));
         let mut found: Vec<_> = named_after
             .chain(strays.into_iter().flatten().cloned())
             .filter_map(|(kind, name)| {
@@ -181,6 +224,13 @@ impl Children {
         for listed in &self.listed {
             listed.clone().wait_for(|listed| *listed).await.ok();
         }
+        for (kind, available) in &self.optional {
+            // A definition that is broken must not keep the bots waiting that do not need it.
+            let known = async { available.clone().wait_for(Option::is_some).await.map(drop) };
+            if tokio::time::timeout(WAIT_FOR_OPTIONAL, known).await.is_err() {
+                warn!(kind = kind.as_str(), "it is not known yet whether the cluster has the kind");
+            }
+        }
     }
 
     fn lock(&self) -> RwLockReadGuard<'_, State> {
@@ -212,7 +262,18 @@ impl State {
         if let Some(bot) = seen.bot(name).filter(|bot| *bot != name) {
             self.strays.entry((namespace.into(), bot.into())).or_default().insert((key.kind, name.into()));
         }
+        if key.kind == ChildKind::Certificate {
+            self.certificates.entry(namespace.into()).or_default().insert(name.into());
+        }
         self.objects.insert(key, seen);
+    }
+
+    /// Forgets a kind that the cluster no longer has.
+    fn clear(&mut self, kind: ChildKind) {
+        let keys: Vec<_> = self.objects.keys().filter(|key| key.kind == kind).cloned().collect();
+        for key in keys {
+            self.remove(&key);
+        }
     }
 
     fn remove(&mut self, key: &Key) -> Option<Seen> {
@@ -223,6 +284,14 @@ impl State {
 
     fn unindex(&mut self, key: &Key) {
         let (namespace, name) = key.split();
+        if key.kind == ChildKind::Certificate
+            && let Some(names) = self.certificates.get_mut(namespace)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.certificates.remove(namespace);
+            }
+        }
         let Some(bot) = self.objects.get(key).and_then(|seen| seen.bot(name)).filter(|bot| *bot != name)
         else {
             return;
@@ -253,7 +322,28 @@ struct Relisted {
     names: HashSet<Box<str>>,
 }
 
+fn is_exposed(bot: &Guarded) -> bool {
+    bot.0.as_ref().is_ok_and(|bot| bot.spec.get("expose").is_some())
+}
+
 impl Watch {
+    fn new(
+        kind: ChildKind,
+        state: &Arc<RwLock<State>>,
+        triggers: &Triggers,
+        leases: &Arc<Leases>,
+        listed: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            kind,
+            state: Arc::clone(state),
+            triggers: triggers.clone(),
+            leases: Arc::clone(leases),
+            listed,
+            relisted: None,
+        }
+    }
+
     async fn run(mut self, mut events: Events<DynamicObject>) {
         while let Some(event) = events.next().await {
             match event {
@@ -288,8 +378,8 @@ impl Watch {
                 // One that was made since is another object.
                 let known = state.objects.get(&key).is_some_and(|seen| seen.version <= version);
                 let gone = known.then(|| state.remove(&key)).flatten();
-                let bot = gone.and_then(|seen| bot_of(&key, &seen));
-                bot.map(|bot| (bot, Cause::Stages)).into_iter().collect()
+                let bots = gone.map(|seen| bots_of(&key, &seen)).unwrap_or_default();
+                bots.into_iter().map(|bot| (bot, Cause::Stages)).collect()
             }
             Event::Init => {
                 self.relisted = Some(Relisted { since: Instant::now(), names: HashSet::new() });
@@ -307,10 +397,11 @@ impl Watch {
         let Some(key) = Key::of(self.kind, object) else { return Vec::new() };
         let seen = Seen::of(self.kind, object);
         let mut state = self.lock();
-        let mut bots: Vec<_> = bot_of(&key, &seen).into_iter().collect();
-        // Who changed the label has taken the object from another bot.
-        bots.extend(state.objects.get(&key).and_then(|before| bot_of(&key, before)));
-        bots.dedup();
+        let mut bots = bots_of(&key, &seen);
+        // Who changed the label, or the owners, has taken the object from another bot.
+        let before = state.objects.get(&key).map(|before| bots_of(&key, before)).unwrap_or_default();
+        let taken: Vec<_> = before.into_iter().filter(|bot| !bots.contains(bot)).collect();
+        bots.extend(taken);
         let cause = match state.show(key, seen) {
             Change::Content => Some(Cause::Stages),
             Change::Facts => Some(Cause::Status),
@@ -332,8 +423,8 @@ impl Watch {
             .collect();
         let mut bots = Vec::new();
         for key in missing {
-            let bot = state.objects.get(&key).and_then(|seen| bot_of(&key, seen));
-            bots.extend(bot.map(|bot| (bot, Cause::Stages)));
+            let of_it = state.objects.get(&key).map(|seen| bots_of(&key, seen)).unwrap_or_default();
+            bots.extend(of_it.into_iter().map(|bot| (bot, Cause::Stages)));
             if state.unshown.get(&key).is_none_or(|at| *at < list.since) {
                 state.remove(&key);
             }
@@ -346,9 +437,14 @@ impl Watch {
     }
 }
 
-fn bot_of(key: &Key, seen: &Seen) -> Option<BotRef> {
+/// The bots whose object it is: the one that its label names, or all that own a Certificate.
+fn bots_of(key: &Key, seen: &Seen) -> Vec<BotRef> {
     let (namespace, name) = key.split();
-    Some(BotRef::new(seen.bot(name)?).within(namespace))
+    let names = match key.kind {
+        ChildKind::Certificate => seen.bots_among_owners(name),
+        _ => seen.bot(name).into_iter().collect(),
+    };
+    names.into_iter().map(|bot| BotRef::new(bot).within(namespace)).collect()
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ fn defaults(kind: ChildKind) -> &'static [(&'static str, Option<&'static str>)] 
             ("sessionAffinity", Some("\"None\"")),
             ("type", Some("\"ClusterIP\"")),
         ],
+        ChildKind::HttpRoute => &[("group", None), ("kind", None), ("weight", Some("1"))],
         _ => &[],
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{ChildKind, Digest, version};
 use crate::controller::build::annotation;
-use crate::controller::{Owner, Rollout};
+use crate::controller::{Issued, Owner, Rollout};
 
 /// An object as the cluster has it. Its content is kept only while nobody has compared it yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,8 @@ pub enum Facts {
     None,
     /// A Deployment's.
     Deployment(Box<DeploymentFacts>),
+    /// A Certificate's.
+    Certificate(Box<Issued>),
 }
 
 /// What is read of a Deployment.
@@ -190,8 +192,27 @@ impl Seen {
     pub fn deployment(&self) -> Option<&DeploymentFacts> {
         match &self.facts {
             Facts::Deployment(facts) => Some(facts),
-            Facts::None => None,
+            Facts::None | Facts::Certificate(_) => None,
         }
+    }
+
+    /// What is known of a Certificate.
+    pub fn certificate(&self) -> Option<&Issued> {
+        match &self.facts {
+            Facts::Certificate(issued) => Some(issued),
+            Facts::None | Facts::Deployment(_) => None,
+        }
+    }
+
+    /// The names of the bots that own it; its own name must be given.
+    pub fn bots_among_owners<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        self.owners.iter().filter_map(|reference| reference.bot.get(name)).collect()
+    }
+
+    /// Where among its owners the bot is, and how many they are.
+    pub fn place_among_owners(&self, owner: &Owner) -> Option<(usize, usize)> {
+        let place = self.owners.iter().position(|reference| *reference.uid == *owner.uid)?;
+        Some((place, self.owners.len()))
     }
 
     /// Takes over what is known of an older state of the same object, and says what has changed since.
@@ -241,6 +262,10 @@ impl Facts {
                     .and_then(|annotations| annotations.get(annotation::RESTART_HASH)?.as_str())
                     .map(Into::into),
             })),
+            ChildKind::Certificate => {
+                let generation = object.metadata.generation;
+                Self::Certificate(Box::new(Issued::of(generation, object.data.get("status"))))
+            }
             _ => Self::None,
         }
     }

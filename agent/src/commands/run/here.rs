@@ -42,7 +42,7 @@ async fn trade(arguments: Here, local: Local, stop: CancellationToken) -> Result
         if input { Failure::Input(error.into()) } else { Failure::Fatal(error.into()) }
     })?;
     let folder = arguments.journal.clone().unwrap_or_else(|| default_journal(&identity.name));
-    let service = Service::start(listener, access, &identity, folder.clone());
+    let service = Service::start(listener, access, &identity, folder.clone(), None);
 
     let (journal, recovered) = Journal::open(&folder, &identity, Some(&effective.bot)).await?;
     info!(

@@ -107,7 +107,13 @@ struct Service {
 }
 
 impl Service {
-    fn start(listener: TcpListener, access: Access, bot: &engine::BotId, journal: PathBuf) -> Self {
+    fn start(
+        listener: TcpListener,
+        access: Access,
+        bot: &engine::BotId,
+        journal: PathBuf,
+        exposed: Option<String>,
+    ) -> Self {
         let (view, receiver) = watch::channel(None);
         let metrics = Metrics::new(&bot.namespace, &bot.name);
         let heartbeat = Heartbeat::default();
@@ -118,6 +124,7 @@ impl Service {
             metrics: metrics.clone(),
             journal,
             access,
+            exposed,
         };
         if let Ok(address) = listener.local_addr() {
             info!(%address, "listening");

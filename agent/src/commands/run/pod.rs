@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::{Service, say_ended};
-use crate::cluster::Environment;
 use crate::cluster::config::{follow, newest};
 use crate::cluster::lease::Window;
 use crate::cluster::renewal::Renewal;
 use crate::cluster::status::StatusWriter;
+use crate::cluster::{Environment, certificate};
 use crate::commands::{Failure, InputError};
 use crate::driver::{Configure, Driver, DriverError, Ended, Ports};
 use crate::feed::replay::Plan;
@@ -45,7 +45,8 @@ async fn serve(environment: Environment, stop: CancellationToken) -> Result<(), 
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, contract::AGENT_PORT));
     let listener = http::bind(address).await?;
     let folder = Path::new(contract::JOURNAL_DIR);
-    let service = Service::start(listener, Access::Keys(Arc::new(keys)), bot, folder.to_owned());
+    let access = Access::Keys(Arc::new(keys));
+    let service = Service::start(listener, access, bot, folder.to_owned(), environment.exposed.clone());
 
     let client =
         Client::try_default().await.context("the API server's address or credentials are missing")?;
@@ -105,10 +106,13 @@ async fn trade(
     let driver = Driver::new(bot.clone(), journal, recovered, wanted, ports).await?;
 
     let bots: Api<TradingBot> = Api::namespaced(client, &bot.namespace);
+    let (certificate, reader) = certificate::follow(environment.tls_secret.clone());
+    let reader = tokio::spawn(reader.in_current_span());
     let writer = StatusWriter::new(
         bots,
         environment.clone(),
         service.view.subscribe(),
+        certificate,
         holding,
         service.metrics.clone(),
     );
@@ -118,6 +122,7 @@ async fn trade(
     let plan = Plan::new(driver.config(), files::mounted(driver.config())).input()?;
     let feed = replay::start(plan, None, resume);
     let ended = driver.run(feed, configurations, stop).await;
+    reader.abort();
     writer.abort();
     follower.abort();
     ended.map_err(|error: DriverError| error.into())

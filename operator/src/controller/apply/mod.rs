@@ -71,6 +71,7 @@ impl Applier<'_> {
             applied.look_again = self.apply_one(owner, child).await?.or(applied.look_again);
         }
         self.sweep(owner, children).await?;
+        self.leave(owner, children).await?;
         Ok(applied)
     }
 
@@ -130,6 +131,43 @@ impl Applier<'_> {
                     }
                     Err(error) => return Err(error),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the bot from among the owners of Certificates that it does not use any more; the last one deletes.
+    async fn leave(&self, owner: &Owner, children: &[Child]) -> Result<(), ApplyError> {
+        let kind = ChildKind::Certificate;
+        for (name, seen) in self.children.certificates_of(owner) {
+            let is_wanted = children.iter().any(|child| child.kind == kind && *child.name == *name);
+            let Some((place, count)) = seen.place_among_owners(owner) else { continue };
+            if is_wanted || seen.is_terminating {
+                continue;
+            }
+            info!(namespace = owner.namespace, bot = owner.name, certificate = %name, last = count == 1, "left a certificate");
+            if count == 1 {
+                match self.delete(owner, kind, &name, &seen).await {
+                    Ok(()) | Err(ApplyError::Terminating { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            let reference = format!("/metadata/ownerReferences/{place}");
+            let patch = serde_json::from_value(json!([
+                {"op": "test", "path": "/metadata/uid", "value": seen.uid},
+                {"op": "test", "path": format!("{reference}/uid"), "value": owner.uid},
+                {"op": "remove", "path": reference},
+            ]));
+            let patch: json_patch::Patch =
+                patch.map_err(|error| failed("updating", kind, &name, kube::Error::SerdeError(error)))?;
+            self.metrics.call(kind.as_str(), "patch");
+            let parameters =
+                PatchParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PatchParams::default() };
+            match self.api(owner, kind).patch(&name, &parameters, &Patch::Json::<()>(patch)).await {
+                Ok(answer) => self.children.read(kind, &answer),
+                // Gone, or its owners changed: the watch shows it.
+                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_invalid() => {}
+                Err(source) => return Err(failed("updating", kind, &name, source)),
             }
         }
         Ok(())

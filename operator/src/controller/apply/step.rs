@@ -38,7 +38,12 @@ pub fn decide(owner: &Owner, child: &Child, existing: Option<&Seen>, shown: Show
     if existing.is_of_namesake(owner, &child.name) {
         return Step::Replace;
     }
-    if !existing.is_of(owner) {
+    let is_ours = match child.kind {
+        // It is shared: any bot's is ours, and the list of its owners is part of what is desired.
+        ChildKind::Certificate => !existing.bots_among_owners(&child.name).is_empty(),
+        _ => existing.is_of(owner),
+    };
+    if !is_ours {
         return Step::Collision;
     }
     // Its spec is the agent's.
@@ -76,7 +81,7 @@ fn share(content: &Value, child: &Child) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::super::build::build;
-    use super::super::super::validate::tests::validated;
+    use super::super::super::validate::tests::exposed;
     use super::*;
     use crate::controller::build::annotation;
     use crate::watch::{Children, Digest};
@@ -89,7 +94,10 @@ mod tests {
 
     impl Bench {
         fn new(kind: ChildKind) -> Self {
-            let bot = validated();
+            let bot = exposed(json!({
+                "host": "bots.example.com", "ingress": {},
+                "tls": {"secretName": "bots-tls", "issuerRef": {"kind": "Issuer", "name": "ca"}}
+            }));
             let child = build(&bot).unwrap().into_iter().find(|child| child.kind == kind).unwrap();
             Self { owner: bot.owner, child }
         }
@@ -135,6 +143,25 @@ mod tests {
         let bench = Bench::new(ChildKind::Service);
         assert_eq!(bench.decide(|object| object["spec"]["clusterIP"] = json!("10.0.0.1")), Step::Nothing);
         assert_eq!(bench.decide(|object| object["spec"]["ports"][0]["port"] = json!(1)), Step::Update);
+    }
+
+    #[test]
+    fn a_certificate_is_ours_when_any_bot_owns_it_and_its_owners_are_part_of_it() {
+        let bench = Bench::new(ChildKind::Certificate);
+        assert_eq!(bench.decide(|_| ()), Step::Nothing);
+        let owners = |object: &mut Value, more: Value| {
+            let list = object["metadata"]["ownerReferences"].as_array_mut().unwrap();
+            let mut other = list[0].clone();
+            other["name"] = json!("other");
+            other["uid"] = json!("other");
+            *list = serde_json::from_value(more).unwrap();
+            list.push(other);
+        };
+        assert_eq!(bench.decide(|object| owners(object, json!([]))), Step::Update, "another bot's");
+        let own = bench.child.desired["metadata"]["ownerReferences"].clone();
+        assert_eq!(bench.decide(|object| owners(object, own)), Step::Update, "one that has gone");
+        let nobodys = |object: &mut Value| object["metadata"]["ownerReferences"] = json!([]);
+        assert_eq!(bench.decide(nobodys), Step::Collision);
     }
 
     #[test]

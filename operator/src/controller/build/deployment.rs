@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use crds::api::Journal;
 use crds::contract::{
-    AGENT_PORT, BARS_DIR, CONFIG_DIR, JOURNAL_DIR, KEYS_DIR, api_secret_name, child_name, env,
+    AGENT_PORT, BARS_DIR, CERTIFICATE_DIR, CERTIFICATE_KEY, CONFIG_DIR, JOURNAL_DIR, KEYS_DIR,
+    api_secret_name, child_name, env,
 };
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume,
-    VolumeMount,
+    EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext,
+    Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -156,7 +157,7 @@ fn environment(bot: &Validated) -> Vec<EnvVar> {
         }),
         ..EnvVar::default()
     };
-    vec![
+    let mut variables = vec![
         value(env::BOT_NAME, &bot.owner.name),
         value(env::BOT_UID, &bot.owner.uid),
         field(env::NAMESPACE, "metadata.namespace"),
@@ -164,7 +165,16 @@ fn environment(bot: &Validated) -> Vec<EnvVar> {
         field(env::POD_UID, "metadata.uid"),
         value(env::AGENT_IMAGE, &bot.image),
         value(env::LOG_LEVEL, &bot.deployment.log_level),
-    ]
+    ];
+    variables.extend(bot.deployment.expose.iter().map(|expose| value(env::EXPOSE_PATH, &expose.path)));
+    variables.extend(mounted_certificate(bot).map(|secret| value(env::TLS_SECRET, secret)));
+    variables
+}
+
+/// The Secret whose certificate only the agent can read: the operator may not, and no Certificate tells of it.
+fn mounted_certificate(bot: &Validated) -> Option<&str> {
+    let tls = bot.deployment.expose.as_ref()?.tls.as_ref()?;
+    tls.issuer_ref.is_none().then_some(tls.secret_name.as_str())
 }
 
 fn volumes(bot: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
@@ -219,6 +229,25 @@ fn volumes(bot: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
         mount("journal", JOURNAL_DIR, false),
         mount("tmp", "/tmp", false),
     ];
+    if let Some(secret) = mounted_certificate(bot) {
+        mounts.push(mount("certificate", CERTIFICATE_DIR, true));
+        volumes.push(Volume {
+            name: "certificate".into(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(secret.to_owned()),
+                // It may come later, and the agent trades without it.
+                optional: Some(true),
+                // Never the private key.
+                items: Some(vec![KeyToPath {
+                    key: CERTIFICATE_KEY.into(),
+                    path: CERTIFICATE_KEY.into(),
+                    mode: None,
+                }]),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+    }
     for (index, bars) in bot.bars.iter().enumerate() {
         // A ConfigMap's name may be longer than that of a volume.
         let volume = format!("bars-{index}");
@@ -230,8 +259,9 @@ fn volumes(bot: &Validated) -> (Vec<Volume>, Vec<VolumeMount>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::validate::tests::validated;
+    use super::super::super::validate::tests::{exposed, validated};
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn golden() {
@@ -253,5 +283,25 @@ mod tests {
         let pod = build(&bot).spec.unwrap().template.spec.unwrap();
         let journal = pod.volumes.unwrap().into_iter().find(|volume| volume.name == "journal").unwrap();
         assert_eq!(journal.persistent_volume_claim.unwrap().claim_name, "former");
+    }
+
+    #[test]
+    fn an_exposed_agent_knows_its_path_and_reads_a_certificate_that_nobody_else_tells_of() {
+        let pod = |tls: serde_json::Value| {
+            let bot = exposed(json!({"host": "a.b", "path": "/btc", "ingress": {}, "tls": tls}));
+            pod(&bot)
+        };
+        let names = |pod: &PodSpec| -> Vec<String> {
+            let variables = pod.containers[0].env.iter().flatten();
+            variables.filter_map(|v| Some(format!("{}={}", v.name, v.value.as_ref()?))).collect()
+        };
+        let mounted = pod(json!({"secretName": "bots-tls"}));
+        assert!(names(&mounted).contains(&"EXPOSE_PATH=/btc".to_owned()), "{:?}", names(&mounted));
+        assert!(names(&mounted).contains(&"TLS_SECRET=bots-tls".to_owned()));
+        let volume = mounted.volumes.iter().flatten().find(|v| v.name == "certificate").unwrap();
+        insta::assert_yaml_snapshot!(volume);
+        let issued = pod(json!({"secretName": "bots-tls", "issuerRef": {"kind": "Issuer", "name": "ca"}}));
+        assert!(!issued.volumes.iter().flatten().any(|v| v.name == "certificate"));
+        assert!(!names(&issued).iter().any(|name| name.starts_with("TLS_SECRET")));
     }
 }

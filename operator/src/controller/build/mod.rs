@@ -4,11 +4,15 @@
 //! what comes back can be compared with what was asked for.
 
 mod api_secret;
+mod certificate;
 mod config_map;
 mod deployment;
+mod http_route;
+mod ingress;
 mod journal_claim;
 mod lease;
 mod network_policy;
+mod redirect;
 mod role;
 mod role_binding;
 mod service;
@@ -16,7 +20,7 @@ mod service_account;
 
 use std::collections::BTreeMap;
 
-use crds::api::TradingBot;
+use crds::api::{Route, TlsSpec, TradingBot};
 use crds::config::RenderingError;
 use crds::contract;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -80,6 +84,15 @@ pub fn build(bot: &Validated) -> Result<Vec<Child>, RenderingError> {
     children.push(child(ChildKind::Service, &service::build(bot))?);
     if let Some(policy) = network_policy::build(bot) {
         children.push(child(ChildKind::NetworkPolicy, &policy)?);
+    }
+    if let Some(expose) = &bot.deployment.expose {
+        children.push(match &expose.route {
+            Route::Ingress(ingress) => child(ChildKind::Ingress, &ingress::build(bot, expose, ingress))?,
+            Route::Gateway(parent) => child(ChildKind::HttpRoute, &http_route::build(bot, expose, parent))?,
+        });
+        if let Some(tls @ TlsSpec { issuer_ref: Some(issuer), .. }) = &expose.tls {
+            children.push(child(ChildKind::Certificate, &certificate::build(bot, expose, tls, issuer))?);
+        }
     }
     children.push(child(ChildKind::Deployment, &deployment::build(bot))?);
     Ok(children)

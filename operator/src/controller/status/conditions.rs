@@ -1,6 +1,6 @@
 //! From what is observed to the operator's share of the status. A pure function.
 
-use crds::api::TradingBotStatus;
+use crds::api::{Claim, Expose, MountedCertificate, TradingBotStatus};
 use crds::config::State;
 use crds::contract::{LABEL_BOT, api_secret_name, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::super::bot::Owner;
 use super::Rollout;
 use super::looked::{Looked, Outcome, Stated};
+use super::tls::{self, Issued, Source};
 use crate::reason::Reason;
 use crate::watch::Connection;
 
@@ -24,29 +25,46 @@ pub struct Observed<'a> {
     pub connection: Connection,
     /// The hash of the configuration that the agent says it runs.
     pub agent_hash: Option<&'a str>,
+    /// What the bot holds of what its spec asks for.
+    pub claims: &'a [Claim],
+    /// What cert-manager says of the certificate.
+    pub issued: Option<&'a Issued>,
+    /// What the agent says of it.
+    pub mounted: Option<&'a MountedCertificate>,
 }
 
-struct Verdict {
-    holds: bool,
-    reason: Reason,
-    message: String,
+/// What is to be said of one condition.
+pub struct Verdict {
+    /// Whether it is true.
+    pub holds: bool,
+    /// Why.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
 }
 
 impl Verdict {
-    fn new(holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+    /// A verdict.
+    pub fn new(holds: bool, reason: Reason, message: impl Into<String>) -> Self {
         Self { holds, reason, message: message.into() }
     }
 }
 
+/// The schema takes so many.
+const MOST_CLAIMS: usize = 32;
+
 /// Computes the operator's share; what did not change keeps its time.
 pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) -> TradingBotStatus {
-    let Observed { owner, looked, rollout, connection, agent_hash } = *observed;
-    let Looked { generation, outcome, stated } = looked;
+    let Observed { owner, looked, rollout, connection, agent_hash, claims, issued, mounted } = *observed;
+    let Looked { generation, outcome, stated, built } = looked;
     let mut share = TradingBotStatus {
         observed_generation: Some(*generation),
         config_hash: previous.config_hash.clone(),
         api_key_secret: previous.api_key_secret.clone(),
         summary: previous.summary.clone(),
+        url: previous.url.clone(),
+        claims: previous.claims.clone(),
+        tls: previous.tls.clone(),
         ..TradingBotStatus::default()
     };
     if let Some(Stated { config_hash, summary }) = stated {
@@ -67,7 +85,7 @@ pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) ->
         }
         _ => Verdict::new(true, Reason::Valid, "the spec makes a configuration"),
     };
-    let mut verdicts = Vec::with_capacity(5);
+    let mut verdicts = Vec::with_capacity(6);
     if !ready.holds {
         let type_ = if ready.reason.is_stalled() { condition::STALLED } else { condition::RECONCILING };
         verdicts.push((type_, Verdict::new(true, ready.reason, ready.message.clone())));
@@ -78,8 +96,39 @@ pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) ->
     if let Outcome::Suspended(wanted) = outcome {
         verdicts.push((condition::RECONCILIATION_SUSPENDED, suspended(wanted, &share)));
     }
+    match outcome {
+        Outcome::Applied => share.claims = claims.to_vec(),
+        // What the former spec asked for may still be served.
+        Outcome::Failed(..) => {
+            share.claims.extend(claims.iter().filter(|claim| !previous.claims.contains(claim)).cloned());
+            share.claims.truncate(MOST_CLAIMS);
+        }
+        Outcome::Refused(..) | Outcome::Suspended(_) => {}
+    }
+    let expose = built.as_ref().and_then(|built| built.expose.as_deref());
+    if built.is_some() {
+        share.url = expose.map(Expose::url);
+        share.tls = None;
+    }
+    if let Outcome::Refused(reason @ Reason::CertManagerMissing, message) = outcome {
+        verdicts.push((condition::TLS_READY, Verdict::new(false, *reason, message.clone())));
+    } else if let Some((expose, tls)) = expose.and_then(|expose| Some((expose, expose.tls.as_ref()?))) {
+        let source = match tls.issuer_ref {
+            Some(_) => Source::Issued(issued),
+            None => Source::Mounted(mounted),
+        };
+        share.tls = Some(source.status(tls));
+        let verdict = tls::verdict(&expose.host, tls, &owner.namespace, source, now.0);
+        verdicts.push((condition::TLS_READY, verdict));
+    }
     share.conditions =
         verdicts.iter().map(|(type_, verdict)| made(type_, verdict, *generation, previous, &now)).collect();
+    if built.is_none() && !verdicts.iter().any(|(type_, _)| *type_ == condition::TLS_READY) {
+        // This process has built nothing yet: the certificate is what it was said to be.
+        share
+            .conditions
+            .extend(previous.conditions.iter().filter(|c| c.type_ == condition::TLS_READY).cloned());
+    }
     share
 }
 
@@ -200,7 +249,7 @@ mod tests {
     }
 
     fn looked(outcome: Outcome, stated: Option<&Validated>) -> Looked {
-        Looked { generation: 3, outcome, stated: stated.map(Stated::from) }
+        Looked { generation: 3, outcome, stated: stated.map(Stated::from), built: None }
     }
 
     fn computed(
@@ -212,7 +261,17 @@ mod tests {
         now: i64,
     ) -> TradingBotStatus {
         let owner = validated().owner;
-        let observed = Observed { owner: &owner, looked, rollout, connection, agent_hash };
+        let claims = &[];
+        let observed = Observed {
+            owner: &owner,
+            looked,
+            rollout,
+            connection,
+            agent_hash,
+            claims,
+            issued: None,
+            mounted: None,
+        };
         share(&observed, previous, at(now))
     }
 

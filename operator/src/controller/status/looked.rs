@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crds::api::Summary;
+use crds::api::{Expose, Summary};
 
 use super::super::validate::Validated;
 use crate::reason::Reason;
@@ -15,6 +15,13 @@ pub struct Stated {
     pub config_hash: String,
     /// It in words.
     pub summary: Summary,
+}
+
+/// What a status says of what was built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Built {
+    /// The address.
+    pub expose: Option<Box<Expose>>,
 }
 
 impl From<&Validated> for Stated {
@@ -46,6 +53,8 @@ pub struct Looked {
     /// The last configuration that was meant for the agent. None when that was before this process's
     /// time: then the status knows.
     pub stated: Option<Stated>,
+    /// What was built last. None when that was before this process's time: then the status knows.
+    pub built: Option<Built>,
 }
 
 /// The last look at each bot, by its UID.

@@ -8,6 +8,7 @@ mod event;
 mod gone;
 mod looked;
 mod rollout;
+mod tls;
 mod untyped;
 
 use crds::api::{TradingBot, TradingBotStatus};
@@ -24,17 +25,19 @@ use crate::metrics::Metrics;
 pub use conditions::{Observed, share};
 pub use event::Events;
 pub use gone::{is_gone, last_share};
-pub use looked::{Looked, Looks, Outcome, Stated};
+pub use looked::{Built, Looked, Looks, Outcome, Stated};
 pub use rollout::Rollout;
+pub use tls::Issued;
 
 /// The operator's conditions, in the order of their writing.
-const CONDITIONS: [&str; 6] = [
+const CONDITIONS: [&str; 7] = [
     condition::READY,
     condition::RECONCILING,
     condition::STALLED,
     condition::CONFIG_VALID,
     condition::AGENT_CONNECTED,
     condition::RECONCILIATION_SUSPENDED,
+    condition::TLS_READY,
 ];
 
 /// The operator's share of a status.
@@ -44,6 +47,9 @@ pub fn operators_share(status: &TradingBotStatus) -> TradingBotStatus {
         conditions,
         config_hash,
         api_key_secret,
+        url,
+        claims,
+        tls,
         summary,
         agent: _,
         account: _,
@@ -57,6 +63,9 @@ pub fn operators_share(status: &TradingBotStatus) -> TradingBotStatus {
         conditions,
         config_hash,
         api_key_secret,
+        url,
+        claims,
+        tls,
         summary,
         ..TradingBotStatus::default()
     }

@@ -1,0 +1,533 @@
+//! Which bot has which path of which host, and who waits for one.
+//!
+//! A claim is given once, to whoever is looked at first, and is then in the bot's `status.claims`. Kept here it counts
+//! before the watch has shown it, and every other bot is asked in no time.
+
+mod conflict;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crds::api::{Claim, ClaimKind, Expose, ExposeSpec};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use kube::runtime::watcher::Event;
+
+use super::{Cause, Triggers, version};
+use crate::controller::{Guarded, Owner};
+use conflict::Asked;
+
+pub use conflict::HostConflict;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    owner: Owner,
+    generation: i64,
+    version: u64,
+    asked: Option<Asked>,
+    /// As the status has it.
+    recorded: Vec<Claim>,
+    /// Given, and not in the status yet.
+    given: Option<Claim>,
+    /// It was refused; worth another look when a neighbour goes or moves.
+    waits: bool,
+}
+
+impl Entry {
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.recorded.iter().chain(&self.given)
+    }
+
+    fn since(&self, asked: &Asked) -> Option<Timestamp> {
+        let of = |claim: &&Claim| claim.host == asked.host && claim.path == asked.path;
+        self.claims().filter(of).map(|claim| claim.since.0).min()
+    }
+
+    /// Since when it has any path of the host.
+    fn since_on(&self, host: &str) -> Option<Timestamp> {
+        self.claims().filter(|claim| claim.host == host).map(|claim| claim.since.0).min()
+    }
+
+    fn holds_what_it_asks(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| self.since(asked).is_some())
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.owner.namespace, self.owner.name)
+    }
+
+    fn groups(&self) -> BTreeSet<Group> {
+        let mut groups: BTreeSet<_> = self.claims().map(|claim| Group::Host(claim.host.clone())).collect();
+        if let Some(asked) = &self.asked {
+            groups.insert(Group::Host(asked.host.clone()));
+            if let Some((secret, _)) = asked.issued() {
+                groups.insert(Group::Secret(self.owner.namespace.clone(), secret.to_owned()));
+            }
+        }
+        groups
+    }
+}
+
+/// Bots that have to do with each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Host(String),
+    Secret(String, String),
+}
+
+/// The hosts of all bots that one operator sees.
+#[derive(Debug)]
+pub struct Hosts {
+    state: Mutex<State>,
+    triggers: Triggers,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bots: HashMap<String, Entry>,
+    groups: BTreeMap<Group, BTreeSet<String>>,
+    listed: Option<HashSet<String>>,
+}
+
+impl Hosts {
+    /// None yet; whoever may have moved up is looked at again.
+    pub fn new(triggers: Triggers) -> Self {
+        Self { state: Mutex::default(), triggers }
+    }
+
+    /// Takes in what the watch shows of a bot.
+    pub fn observe(&self, event: &Event<Guarded>) {
+        let mut state = self.lock();
+        let moved_up = match event {
+            Event::Apply(bot) | Event::InitApply(bot) => {
+                if let (Event::InitApply(_), Some(uid)) = (event, &bot.meta().uid) {
+                    state.listed.get_or_insert_default().insert(uid.clone());
+                }
+                seen(&mut state, bot)
+            }
+            Event::Delete(bot) => {
+                let uid = bot.meta().uid.clone().unwrap_or_default();
+                state.change(&uid, |_| None)
+            }
+            Event::Init => {
+                state.listed = Some(HashSet::new());
+                Vec::new()
+            }
+            Event::InitDone => {
+                let listed = state.listed.take().unwrap_or_default();
+                let gone: Vec<_> = state.bots.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+                gone.iter().flat_map(|uid| state.change(uid, |_| None)).collect()
+            }
+        };
+        drop(state);
+        self.look_again(&moved_up);
+    }
+
+    /// Gives a bot what it asks for, or says who has it.
+    ///
+    /// # Errors
+    /// When another bot's older claim stands against it.
+    pub fn claim(&self, owner: &Owner, expose: &Expose) -> Result<(), HostConflict> {
+        let mut state = self.lock();
+        let asked = Asked::of(expose);
+        let conflict = state.conflict(owner, &asked);
+        let moved_up = state.change(&owner.uid, |entry| {
+            let mut entry = entry.unwrap_or_else(|| Entry {
+                owner: owner.clone(),
+                generation: 0,
+                version: 0,
+                asked: None,
+                recorded: Vec::new(),
+                given: None,
+                waits: false,
+            });
+            entry.waits = conflict.is_some();
+            if conflict.is_none() && entry.since(&asked).is_none() {
+                entry.given = Some(Claim {
+                    kind: ClaimKind::Host,
+                    host: asked.host.clone(),
+                    path: asked.path.clone(),
+                    since: Time(whole_second(Timestamp::now())),
+                });
+            }
+            entry.asked = Some(asked);
+            Some(entry)
+        });
+        drop(state);
+        self.look_again(&moved_up);
+        conflict.map_or(Ok(()), Err)
+    }
+
+    /// The claims of a bot on what its spec asks for now.
+    pub fn claims(&self, owner: &Owner) -> Vec<Claim> {
+        let state = self.lock();
+        let Some(entry) = state.bots.get(&owner.uid) else { return Vec::new() };
+        let Some(asked) = &entry.asked else { return Vec::new() };
+        let of = |claim: &&Claim| claim.host == asked.host && claim.path == asked.path;
+        entry.claims().find(of).cloned().into_iter().collect()
+    }
+
+    /// Keeps the claims that a bot's status has from now on; what is not among them is free.
+    pub fn settle(&self, owner: &Owner, version: u64, claims: &[Claim]) {
+        let mut state = self.lock();
+        let moved_up = state.change(&owner.uid, |entry| {
+            let mut entry = entry?;
+            entry.version = entry.version.max(version);
+            entry.recorded = claims.to_vec();
+            // What a refused spec did not record may have been made already.
+            let asked = entry.asked.as_ref();
+            entry.given = entry.given.filter(|given| {
+                !claims.contains(given)
+                    && asked.is_some_and(|asked| asked.host == given.host && asked.path == given.path)
+            });
+            Some(entry)
+        });
+        drop(state);
+        self.look_again(&moved_up);
+    }
+
+    /// The bots of a namespace whose certificate is issued into the Secret.
+    pub fn certificate_users(&self, namespace: &str, secret: &str) -> Vec<Owner> {
+        let state = self.lock();
+        let group = Group::Secret(namespace.to_owned(), secret.to_owned());
+        // Also who is in conflict since: its last good children are served with this certificate.
+        let users = state.members(&group).filter(|(_, entry)| entry.holds_what_it_asks());
+        users.map(|(_, entry)| entry.owner.clone()).collect()
+    }
+
+    fn look_again(&self, bots: &[Owner]) {
+        for bot in bots {
+            self.triggers.one(bot.bot_ref(), Cause::Stages);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seen(state: &mut State, bot: &Guarded) -> Vec<Owner> {
+    let Some(owner) = Owner::of(bot.meta()) else { return Vec::new() };
+    // What cannot be read keeps what it has.
+    let Ok(read) = &bot.0 else { return Vec::new() };
+    let generation = read.metadata.generation.unwrap_or_default();
+    let seen_version = version(&read.metadata);
+    let spec = read.spec.get("expose");
+    let claims = || read.status.as_ref().map(|status| status.claims.clone()).unwrap_or_default();
+    let known = state.bots.get(&owner.uid);
+    if known.is_none() && spec.is_none() && claims().is_empty() {
+        return Vec::new();
+    }
+    let uid = owner.uid.clone();
+    state.change(&uid, |entry| {
+        let mut entry = entry.unwrap_or(Entry {
+            owner,
+            generation: -1,
+            version: 0,
+            asked: None,
+            recorded: Vec::new(),
+            given: None,
+            waits: false,
+        });
+        if seen_version >= entry.version {
+            entry.version = seen_version;
+            entry.recorded = claims();
+        }
+        if entry.generation != generation {
+            entry.generation = generation;
+            match spec.map(|spec| serde_json::from_value::<ExposeSpec>(spec.clone())) {
+                None => entry.asked = None,
+                Some(Ok(spec)) => {
+                    if let Ok(expose) = Expose::new(spec) {
+                        entry.asked = Some(Asked::of(&expose));
+                    }
+                }
+                // A spec that is refused leaves the children as they are.
+                Some(Err(_)) => {}
+            }
+        }
+        Some(entry)
+    })
+}
+
+impl State {
+    fn members<'a>(&'a self, group: &Group) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+        let uids = self.groups.get(group).into_iter().flatten();
+        uids.filter_map(|uid| self.bots.get_key_value(uid))
+    }
+
+    /// Changes one entry, keeps the groups in step, and says who should be looked at again for it.
+    fn change(&mut self, uid: &str, change: impl FnOnce(Option<Entry>) -> Option<Entry>) -> Vec<Owner> {
+        let before = self.bots.remove(uid);
+        let after =
+            change(before.clone()).filter(|entry| entry.asked.is_some() || entry.claims().next().is_some());
+        let groups = |entry: &Option<Entry>| entry.as_ref().map(Entry::groups).unwrap_or_default();
+        let (old, new) = (groups(&before), groups(&after));
+        for group in old.difference(&new) {
+            if let Some(members) = self.groups.get_mut(group) {
+                members.remove(uid);
+                if members.is_empty() {
+                    self.groups.remove(group);
+                }
+            }
+        }
+        for group in new.difference(&old) {
+            self.groups.entry(group.clone()).or_default().insert(uid.to_owned());
+        }
+        let asked = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.asked.clone());
+        let held = |entry: &Option<Entry>| -> BTreeSet<(String, String)> {
+            let claims = entry.iter().flat_map(Entry::claims);
+            claims.map(|claim| (claim.host.clone(), claim.path.clone())).collect()
+        };
+        let freed = !held(&before).is_subset(&held(&after));
+        let other = before.is_some() && asked(&before) != asked(&after);
+        let mut again = BTreeMap::new();
+        if freed || other {
+            // Who waits may move up; who has its place may now stand against an older neighbour.
+            let tls = |entry: &Option<Entry>| asked(entry).and_then(|asked| asked.tls);
+            let all = after.is_some() && tls(&before) != tls(&after);
+            for group in old.union(&new) {
+                let members = self.members(group).filter(|(_, entry)| all || entry.waits);
+                again.extend(members.map(|(uid, entry)| (uid.clone(), entry.owner.clone())));
+            }
+        }
+        if let Some(after) = after {
+            self.bots.insert(uid.to_owned(), after);
+        }
+        again.into_values().collect()
+    }
+
+    fn conflict(&self, owner: &Owner, asked: &Asked) -> Option<HostConflict> {
+        let own = self.bots.get(&owner.uid);
+        let rank = |since: Option<Timestamp>, uid: &str| (since.unwrap_or(Timestamp::MAX), uid.to_owned());
+        let host = Group::Host(asked.host.clone());
+        let others = || self.members(&host).filter(|(uid, _)| **uid != owner.uid);
+        let own_rank = rank(own.and_then(|own| own.since(asked)), &owner.uid);
+        for (uid, other) in others() {
+            let since = other.since(asked);
+            if since.is_some() && rank(since, uid) < own_rank {
+                return Some(HostConflict::Taken {
+                    host: asked.host.clone(),
+                    path: asked.path.clone(),
+                    holder: other.name(),
+                });
+            }
+        }
+        let own_rank = rank(own.and_then(|own| own.since_on(&asked.host)), &owner.uid);
+        for (uid, other) in others() {
+            let Some(theirs) = &other.asked else { continue };
+            let older = rank(other.since_on(&asked.host), uid) < own_rank;
+            let near = other.owner.namespace == owner.namespace && theirs.host == asked.host;
+            if near && older && !other.waits && other.holds_what_it_asks() && theirs.tls != asked.tls {
+                return Some(HostConflict::Certificate {
+                    host: asked.host.clone(),
+                    holder: other.name(),
+                    theirs: theirs.certificate(),
+                    ours: asked.certificate(),
+                });
+            }
+        }
+        let (secret, _) = asked.issued()?;
+        for (uid, other) in self.members(&Group::Secret(owner.namespace.clone(), secret.to_owned())) {
+            let Some(theirs) = &other.asked else { continue };
+            let older = rank(other.since_on(&theirs.host), uid) < own_rank;
+            if *uid != owner.uid
+                && older
+                && !other.waits
+                && other.holds_what_it_asks()
+                && theirs.host != asked.host
+            {
+                return Some(HostConflict::Secret {
+                    secret: secret.to_owned(),
+                    host: theirs.host.clone(),
+                    holder: other.name(),
+                });
+            }
+        }
+        None
+    }
+}
+
+/// What the status keeps.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::channel::mpsc::UnboundedReceiver;
+    use kube::runtime::reflector;
+    use serde_json::{Value, json};
+
+    use crate::controller::BotRef;
+
+    struct Bench {
+        hosts: Hosts,
+        bots: reflector::store::Writer<Guarded>,
+        triggered: UnboundedReceiver<BotRef>,
+        version: u64,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (store, bots) = reflector::store();
+            let (triggers, triggered) = Triggers::new(store);
+            Self { hosts: Hosts::new(triggers), bots, triggered, version: 0 }
+        }
+
+        fn bot(&mut self, name: &str, expose: Option<Value>, claims: Value) -> Guarded {
+            self.version += 1;
+            let mut bot = json!({
+                "metadata": {"name": name, "namespace": "n", "uid": name, "generation": self.version,
+                    "resourceVersion": self.version.to_string()},
+                "spec": {}, "status": {"claims": claims}
+            });
+            if let Some(expose) = expose {
+                bot["spec"]["expose"] = expose;
+            }
+            serde_json::from_value(bot).unwrap()
+        }
+
+        fn apply(&mut self, name: &str, expose: Option<Value>, claims: Value) {
+            let event = Event::Apply(self.bot(name, expose, claims));
+            self.bots.apply_watcher_event(&event);
+            self.hosts.observe(&event);
+        }
+
+        fn claim(&self, name: &str, expose: Value) -> Result<(), HostConflict> {
+            let expose = Expose::new(serde_json::from_value(expose).unwrap()).unwrap();
+            self.hosts.claim(&owner(name), &expose)
+        }
+
+        /// Applies and claims, as the watch and a reconcile do.
+        fn ask(&mut self, name: &str, expose: Value) -> Result<(), HostConflict> {
+            let claims = json!(self.hosts.claims(&owner(name)));
+            self.apply(name, Some(expose.clone()), claims);
+            self.claim(name, expose)
+        }
+
+        fn triggered(&mut self) -> Vec<String> {
+            let mut names = BTreeSet::new();
+            while let Ok(bot) = self.triggered.try_recv() {
+                names.insert(bot.name);
+            }
+            names.into_iter().collect()
+        }
+    }
+
+    fn owner(name: &str) -> Owner {
+        Owner { name: name.into(), namespace: "n".into(), uid: name.into() }
+    }
+
+    fn at(path: &str) -> Value {
+        json!({"host": "a.b", "path": path, "ingress": {}})
+    }
+
+    fn issued(path: &str, secret: &str, issuer: &str) -> Value {
+        let mut expose = at(path);
+        expose["tls"] = json!({"secretName": secret, "issuerRef": {"kind": "Issuer", "name": issuer}});
+        expose
+    }
+
+    fn claimed(path: &str, second: i64) -> Value {
+        json!([{"kind": "Host", "host": "a.b", "path": path, "since": Timestamp::from_second(second).unwrap()}])
+    }
+
+    #[test]
+    fn the_first_claim_holds_and_the_other_moves_up_when_it_goes_or_moves() {
+        let mut bench = Bench::new();
+        bench.ask("z", at("/x")).unwrap();
+        let refused = bench.ask("a", at("/x")).unwrap_err().to_string();
+        for part in ["/x", "a.b", "n/z", "another path"] {
+            assert!(refused.contains(part), "`{part}` is not in: {refused}");
+        }
+        bench.ask("b", at("/y")).unwrap();
+        bench.triggered();
+
+        bench.ask("z", at("/z")).unwrap();
+        assert!(bench.claim("a", at("/x")).is_err(), "its Ingress is still there");
+        bench.hosts.settle(&owner("z"), 0, &bench.hosts.claims(&owner("z")));
+        assert_eq!(bench.triggered(), ["a"]);
+        bench.claim("a", at("/x")).unwrap();
+
+        let gone = bench.bot("a", Some(at("/x")), json!([]));
+        assert!(bench.ask("z", at("/x")).is_err());
+        bench.triggered();
+        bench.hosts.observe(&Event::Delete(gone));
+        assert_eq!(bench.triggered(), ["z"]);
+        bench.claim("z", at("/x")).unwrap();
+    }
+
+    #[test]
+    fn what_the_status_says_counts_after_a_restart_and_of_equal_times_the_lower_uid() {
+        let mut bench = Bench::new();
+        bench.apply("a", Some(at("/x")), claimed("/x", 20));
+        bench.apply("b", Some(at("/x")), claimed("/x", 10));
+        assert!(bench.claim("a", at("/x")).is_err());
+        bench.claim("b", at("/x")).unwrap();
+
+        let mut bench = Bench::new();
+        bench.apply("b", Some(at("/x")), claimed("/x", 10));
+        bench.apply("a", Some(at("/x")), claimed("/x", 10));
+        assert!(bench.claim("b", at("/x")).is_err());
+        bench.claim("a", at("/x")).unwrap();
+    }
+
+    #[test]
+    fn an_old_view_of_the_status_takes_nothing_away() {
+        let mut bench = Bench::new();
+        bench.ask("a", at("/x")).unwrap();
+        let claims = bench.hosts.claims(&owner("a"));
+        bench.hosts.settle(&owner("a"), 100, &claims);
+        bench.apply("a", Some(at("/x")), json!([]));
+        assert!(bench.ask("b", at("/x")).is_err());
+    }
+
+    #[test]
+    fn bots_of_a_host_share_their_certificate_and_the_younger_one_adapts() {
+        let mut bench = Bench::new();
+        bench.ask("a", issued("/a", "tls", "ca")).unwrap();
+        let refused = bench.ask("b", issued("/b", "other", "ca")).unwrap_err().to_string();
+        assert!(refused.contains("Secret tls of Issuer ca") && refused.contains("Secret other"), "{refused}");
+        assert!(bench.ask("b", issued("/b", "tls", "staging")).is_err());
+        assert!(bench.ask("b", at("/b")).is_err(), "keys would travel in the clear");
+        bench.ask("b", issued("/b", "tls", "ca")).unwrap();
+        let users = |bench: &Bench| -> Vec<String> {
+            bench.hosts.certificate_users("n", "tls").into_iter().map(|owner| owner.name).collect()
+        };
+        assert_eq!(users(&bench), ["a", "b"]);
+        bench.triggered();
+
+        bench.apply("b", None, json!(bench.hosts.claims(&owner("b"))));
+        assert_eq!(users(&bench), ["a"]);
+        assert_eq!(bench.triggered(), ["a"], "the list of owners is shorter");
+    }
+
+    #[test]
+    fn one_secret_is_issued_for_one_host() {
+        let mut bench = Bench::new();
+        bench.ask("a", issued("/", "tls", "ca")).unwrap();
+        let mut other = issued("/", "tls", "ca");
+        other["host"] = json!("c.d");
+        let refused = bench.ask("b", other.clone()).unwrap_err().to_string();
+        assert!(refused.contains("tls") && refused.contains("a.b") && refused.contains("n/a"), "{refused}");
+        other["tls"] = json!({"secretName": "tls"});
+        bench.ask("b", other).unwrap();
+    }
+
+    #[test]
+    fn deletions_that_a_broken_watch_missed_are_noticed_by_the_next_list() {
+        let mut bench = Bench::new();
+        bench.ask("a", at("/x")).unwrap();
+        assert!(bench.ask("b", at("/x")).is_err());
+        bench.triggered();
+        let b = bench.bot("b", Some(at("/x")), json!([]));
+        bench.hosts.observe(&Event::Init);
+        bench.hosts.observe(&Event::InitApply(b));
+        bench.hosts.observe(&Event::InitDone);
+        assert_eq!(bench.triggered(), ["b"]);
+        bench.claim("b", at("/x")).unwrap();
+    }
+}
