@@ -25,7 +25,7 @@ BUILDER ?= $(if $(shell command -v docker),docker,buildah)
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE_PREFIX := $(if $(IMAGE_REGISTRY),$(IMAGE_REGISTRY)/)
 
-.PHONY: help demo demo-down kubeconfig test lint bench bench-operator generate images lab-up lab-down deps programs
+.PHONY: help demo demo-down kubeconfig test test-faults lint bench bench-operator generate images lab-up lab-down deps programs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,11 @@ kubeconfig: ## print the path of the demo's kubeconfig: export KUBECONFIG=$(make
 test: deps programs ## unit tests, and system tests on a real cluster (NODE=no: without a node, needs no root)
 	cargo test --quiet
 	NODE=$(NODE) tests/run.sh "$(TARGET)"
+
+test-faults: deps programs ## bad answers and kill -9 of operator, API server and etcd, 200 times (KILLS=…, SEED=…)
+	TRADINGBOT_BINARIES="$(abspath $(TARGET))/release" TRADINGBOT_KILLS=$(or $(KILLS),200) \
+	  TRADINGBOT_SEED=$(or $(SEED),$(shell date +%s)) \
+	  cargo test --quiet -p tests --test faults -- --include-ignored --nocapture
 
 lint: deps programs ## formatting, clippy, generated files, chart, manifests
 	cargo fmt --all --check

@@ -112,6 +112,8 @@ struct Answer {
 }
 
 fn parse(line: &str) -> Option<Call> {
+    // An API server that was killed left a line unfinished, and the next one goes on in it.
+    let line = line.rfind(r#"{"kind":"Event""#).map_or(line, |begin| &line[begin..]);
     let event: Event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     // A watch has two lines: one when it begins, one when it ends. One that is refused has the second only.
     let code = event.response_status.map_or(0, |answer| answer.code);
@@ -153,6 +155,12 @@ mod tests {
         std::fs::write(&path, format!("{PATCH}\n{PATCH}\n")).unwrap();
         assert_eq!(audit.by("u").len(), 1);
         assert!(audit.by("u").is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_server_left_unfinished_does_not_hide_what_follows() {
+        assert_eq!(parse(&format!("{}{PATCH}", &PATCH[..40])), parse(PATCH));
+        assert!(parse(PATCH).is_some());
     }
 
     #[test]
