@@ -88,7 +88,7 @@ struct Reference(BTreeMap<Wanted, Picture>);
 impl Reference {
     fn make(cluster: &Cluster) -> Self {
         let mut operator = Operator::start(cluster);
-        let namespace = cluster.namespace("reference");
+        let namespace = cluster.namespace(&place("reference"));
         let wanted: Vec<Wanted> = (0..2 * VARIANTS)
             .map(|number| Wanted { variant: number / 2, storage: number % 2 == 1 })
             .collect();
@@ -129,7 +129,7 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn new(cluster: &'a Cluster, reference: &'a Reference, name: &str, seed: u64) -> Self {
-        let namespace = cluster.namespace(name);
+        let namespace = cluster.namespace(&place(name));
         let names: Vec<String> = (0..BOTS).map(bot).collect();
         let bystanders = Bystanders::make(cluster, &namespace, &names);
         let dice = Dice::new(seed);
@@ -210,6 +210,11 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// A namespace by a name that is in no other word, so that it can be replaced wherever it is told.
+fn place(name: &str) -> String {
+    format!("zqns-{name}")
+}
+
 fn bot(number: usize) -> String {
     format!("zqbot{number:02}")
 }
@@ -285,7 +290,7 @@ fn whatever_the_api_server_answers_bots_become_what_they_should_and_nothing_else
     let mut quiet = Quiet::new(&cluster);
     let options = Options { server: Some(proxy.url()), ..Options::default() };
     let mut operator = Operator::prepare(&cluster, options);
-    quiet.expect("reference");
+    quiet.expect(&place("reference"));
     let only = std::env::var("TRADINGBOT_FAULT").ok();
     for (name, percent, faults) in [
         ("conflict", 20, vec![Fault::Conflict]),
@@ -357,7 +362,7 @@ fn kill_nine_of_operator_api_server_and_etcd_in_the_middle_of_work_leaves_no_tra
     let mut operator = Operator::start(&cluster);
     let mut stage = Stage::new(&cluster, &reference, "killed", seed.0);
     let mut quiet = Quiet::new(&cluster);
-    quiet.expect("reference");
+    quiet.expect(&place("reference"));
     let mut killed = BTreeMap::<&str, u64>::new();
     for kill in 0..kills {
         // Work of all sorts, begun when the kill comes.
@@ -380,13 +385,13 @@ fn kill_nine_of_operator_api_server_and_etcd_in_the_middle_of_work_leaves_no_tra
         assert!(operator.is_running(), "kill {kill}: it never ends by itself");
         stage.assert_bystanders_untouched();
         std::thread::sleep(Duration::from_millis(300));
-        quiet.expect("killed");
+        quiet.expect(&stage.namespace);
         std::thread::sleep(Duration::from_millis(300));
         quiet.check();
-        quiet.namespaces.remove("killed");
+        quiet.namespaces.remove(&stage.namespace);
     }
     eprintln!("killed: {killed:?}");
-    quiet.expect("killed");
+    quiet.expect(&stage.namespace);
     quiet.watch_to_the_end();
     assert_no_secret_leaked(&cluster, &operator);
 }
@@ -423,7 +428,7 @@ fn steps_of_the_wall_clock_end_no_lease_and_write_nothing() {
     step("+0");
     let options = Options { server: Some(proxy.url()), env: wall_clock(&clock), ..Options::default() };
     let mut operator = Operator::start_with(&cluster, options);
-    let namespace = cluster.namespace("clock");
+    let namespace = cluster.namespace(&place("clock"));
     let bot = bot(0);
     apply(&cluster, &[Wanted { variant: 0, storage: false }.manifest(&namespace, &bot)]);
     wait::until("the Lease is made", || {
