@@ -7,6 +7,7 @@ pub mod controller;
 pub mod leader;
 pub mod logging;
 mod metrics;
+mod patience;
 mod reason;
 mod run;
 mod server;

@@ -29,6 +29,7 @@ use crate::controller::{
 };
 use crate::leader::{Candidacy, Election, Fence, fenced};
 use crate::metrics::{Bots, Metrics};
+use crate::patience::{LONGEST_SILENCE, patient};
 use crate::server::{self, Shown};
 use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Hosts, Leases, Scope, Secrets, Triggers};
 
@@ -61,8 +62,9 @@ pub struct Options {
 /// # Errors
 /// When the cluster's address is unknown, the port is taken, or a part fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let mut config =
+    let config =
         Config::infer().await.context("no cluster: run in one, or name a kubeconfig in KUBECONFIG")?;
+    let mut config = patient(config, LONGEST_SILENCE);
     // A container that starts again in the same pod is another process: it waits like any other.
     let identity = format!("{}_{:08x}", options.name, rand::rng().random::<u32>());
     config.headers.push((USER_AGENT, user_agent(&identity)?));

@@ -163,17 +163,11 @@ impl<'a> Stage<'a> {
             1 => self.try_kubectl(&["delete", "configmap,service", &name, "--wait=false"]),
             2 => self.try_kubectl(&["delete", "role,rolebinding,serviceaccount", &name, "--wait=false"]),
             3 => self.try_kubectl(&["scale", "deployment", &name, "--replicas=3"]),
-            4 => self.try_kubectl(&[
-                "patch",
-                "service",
-                &name,
-                "-p",
-                r#"{"spec":{"ports":[{"port":9,"name":"x"}]}}"#,
-            ]),
-            _ => {
-                let patch = r#"{"data":{"config.json":"{}","more":"x"}}"#;
-                self.try_kubectl(&["patch", "configmap", &name, "-p", patch])
+            4 => {
+                let patch = r#"{"spec":{"selector":{"app.kubernetes.io/name":"another"}}}"#;
+                self.try_kubectl(&["patch", "service", &name, "-p", patch])
             }
+            _ => self.try_kubectl(&["patch", "configmap", &name, "-p", r#"{"data":{"config.json":"{}"}}"#]),
         };
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 
@@ -11,22 +11,40 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// Failures in a row, per bot.
 #[derive(Debug, Default)]
-pub struct Backoff(Mutex<HashMap<String, u32>>);
+pub struct Backoff(Mutex<HashMap<String, Failing>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    count: u32,
+    /// When it is tried again.
+    until: Instant,
+}
 
 impl Backoff {
     /// Counts a failure and says how long to wait: twice as long each time, with jitter, five minutes at
-    /// most.
+    /// most. A failure before its time counts no more and changes no wait: a bot is also looked at when
+    /// something about it changes, and what it got done before it failed is such a change.
     pub fn failed(&self, uid: &str) -> Duration {
-        let mut failures = self.lock();
-        let count = failures.entry(uid.to_owned()).or_default();
-        let wait = delay(*count);
-        *count = count.saturating_add(1);
-        wait.mul_f64(rand::rng().random_range(0.8..1.2)).min(LONGEST)
+        self.failed_at(uid, Instant::now())
+    }
+
+    fn failed_at(&self, uid: &str, now: Instant) -> Duration {
+        let mut failing = self.lock();
+        let before = failing.get(uid).copied();
+        if let Some(left) = before.and_then(|before| before.until.checked_duration_since(now))
+            && !left.is_zero()
+        {
+            return left;
+        }
+        let count = before.map_or(0, |before| before.count);
+        let wait = delay(count).mul_f64(rand::rng().random_range(0.8..1.2)).min(LONGEST);
+        failing.insert(uid.to_owned(), Failing { count: count.saturating_add(1), until: now + wait });
+        wait
     }
 
     /// Failures since the last success.
     pub fn failures(&self, uid: &str) -> u32 {
-        self.lock().get(uid).copied().unwrap_or(0)
+        self.lock().get(uid).map_or(0, |failing| failing.count)
     }
 
     /// A success, or the end of a bot.
@@ -34,7 +52,7 @@ impl Backoff {
         self.lock().remove(uid);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Failing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,13 +68,27 @@ mod tests {
     #[test]
     fn waits_double_up_to_five_minutes_and_a_success_starts_over() {
         assert_eq!([0, 1, 2, 8, 9, 40].map(|n| delay(n).as_secs()), [1, 2, 4, 256, 300, 300]);
-        let backoff = Backoff::default();
+        let (backoff, mut now) = (Backoff::default(), Instant::now());
         for expected in [1.0, 2.0, 4.0] {
-            let wait = backoff.failed("u").as_secs_f64();
-            assert!((expected * 0.8..expected * 1.2).contains(&wait), "{wait}");
+            let wait = backoff.failed_at("u", now);
+            assert!((expected * 0.8..expected * 1.2).contains(&wait.as_secs_f64()), "{wait:?}");
+            now += wait;
         }
         assert_eq!((backoff.failures("u"), backoff.failures("other")), (3, 0));
         backoff.reset("u");
-        assert!(backoff.failed("u").as_secs_f64() < 1.2);
+        assert!(backoff.failed_at("u", now).as_secs_f64() < 1.2);
+    }
+
+    #[test]
+    fn a_failure_before_its_time_neither_counts_nor_changes_the_wait() {
+        let (backoff, start) = (Backoff::default(), Instant::now());
+        let wait = backoff.failed_at("u", start);
+        for passed in [0, 200, 700] {
+            let passed = Duration::from_millis(passed);
+            assert_eq!(backoff.failed_at("u", start + passed), wait - passed);
+        }
+        assert_eq!(backoff.failures("u"), 1);
+        assert!(backoff.failed_at("u", start + wait) > Duration::from_millis(1500), "its time has come");
+        assert_eq!(backoff.failures("u"), 2);
     }
 }
