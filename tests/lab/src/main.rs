@@ -144,8 +144,9 @@ fn up(node: bool, name: String) -> anyhow::Result<()> {
     let start = Instant::now();
     let program =
         std::env::current_exe().map_err(|error| anyhow!("cannot find the running program: {error}"))?;
-    let lab =
-        Lab::up(&Options { name, node, bare: false, program }, |step| println!("{:6.1} s  {}", step.seconds, step.name))?;
+    let lab = Lab::up(&Options { name, node, bare: false, program }, |step| {
+        println!("{:6.1} s  {}", step.seconds, step.name)
+    })?;
     println!("{:6.1} s  ready at {}", start.elapsed().as_secs_f64(), lab.plan().url());
     println!("export KUBECONFIG={}", lab.kubeconfig().display());
     Ok(())

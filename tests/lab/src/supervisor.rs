@@ -167,7 +167,8 @@ impl Supervisor {
             // Not earlier: until the server has made the bootstrap roles it refuses them, and they give up.
             self.start(parts::controller_manager::part(&self.plan)?)?;
             self.start(parts::scheduler::part(&self.plan)?)?;
-            self.wait("kube-controller-manager", async || cluster::has_default_account(&client).await).await?;
+            self.wait("kube-controller-manager", async || cluster::has_default_account(&client).await)
+                .await?;
         }
         self.status.borrow_mut().control_plane_ready = true;
         self.step("control plane")?;
