@@ -300,7 +300,7 @@ mod tests {
         let mut renewed = |ago: u64| {
             let sent = BootTime::from_start(uptime.saturating_sub(Duration::from_secs(ago)));
             sender.send_replace(Holding::Held { sent });
-            writer.written = Some((Arc::clone(&view), Instant::now()));
+            writer.written = Some((Arc::clone(&view), None, Instant::now()));
             let held = writer.look_at_lease();
             (held, writer.written.is_some())
         };
