@@ -27,10 +27,30 @@ fn base(name: &str, path: &str) -> Value {
     if path == "storage.sqlite.existingClaim" {
         spec["storage"] = json!({"sqlite": {"existingClaim": "first"}});
     }
+    if path.starts_with("expose.") {
+        spec["expose"] = exposed(name, path);
+    }
     json!({
         "apiVersion": "trading.three-rivers-tech.com/v1alpha1", "kind": "TradingBot",
         "metadata": {"name": name, "namespace": "default"}, "spec": spec
     })
+}
+
+/// An address on which the field at the path can be changed alone.
+fn exposed(name: &str, path: &str) -> Value {
+    let mut expose = json!({"host": format!("{name}.example.com"), "path": "/bot"});
+    if path.starts_with("expose.gateway.") {
+        expose["gateway"] = json!({"parentRef": {"name": "shared"}});
+    } else {
+        expose["ingress"] = json!({"className": "nginx"});
+    }
+    if path.starts_with("expose.tls.") {
+        expose["tls"] = json!({"secretName": name});
+    }
+    if path.starts_with("expose.tls.issuerRef.") {
+        expose["tls"]["issuerRef"] = json!({"kind": "ClusterIssuer", "name": "letsencrypt-staging"});
+    }
+    expose
 }
 
 fn changed(name: &str, path: &str, example: &Value) -> Value {
@@ -50,7 +70,7 @@ fn changed(name: &str, path: &str, example: &Value) -> Value {
 type Children = BTreeMap<String, BTreeMap<String, Value>>;
 
 const KINDS: &str = "serviceaccounts,roles,rolebindings,configmaps,leases,persistentvolumeclaims,services,\
-                     networkpolicies,deployments";
+                     networkpolicies,deployments,ingresses,httproutes,certificates";
 
 fn children(cluster: &Cluster) -> Children {
     let label = "app.kubernetes.io/managed-by=tradingbot-operator";
@@ -126,6 +146,8 @@ fn a_change_of_each_field_has_the_effect_that_is_declared_and_no_other() {
     );
     let bars = repository("examples/data");
     cluster.run(&["apply", "-k", bars.to_str().expect("a path in UTF-8")]);
+    tests::tls::install_crds(&cluster);
+    cluster.run(&["apply", "--server-side", "-f", tests::tls::gateway_api_crds().to_str().expect("UTF-8")]);
     let _operator = Operator::start(&cluster);
     let list = |bots: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": bots}).to_string();
     cluster.apply(&list(fields.iter().map(|(name, path, _)| base(name, path)).collect()));
@@ -175,6 +197,10 @@ fn a_change_of_each_field_has_the_effect_that_is_declared_and_no_other() {
             // The only value there is: nothing can change.
             "Live" if *path == "models.preset" => changed.is_empty(),
             "Live" => changed == BTreeSet::from(["ConfigMap"]),
+            // The way to the agent leads where the agent is.
+            "Restart" if path.starts_with("expose.") => {
+                restarts && changed == BTreeSet::from(["Deployment", "Ingress"])
+            }
             "Restart" => restarts && changed.iter().all(|kind| ["ConfigMap", "Deployment"].contains(kind)),
             "Children" => {
                 let named = entry["children"].as_array().expect("kinds");

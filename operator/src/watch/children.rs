@@ -36,11 +36,14 @@ pub struct Children {
     optional: Vec<(ChildKind, watch::Receiver<Option<bool>>)>,
 }
 
+/// Namespace and name of a bot.
+type BotName = (Box<str>, Box<str>);
+
 #[derive(Debug, Default)]
 struct State {
     objects: HashMap<Key, Seen>,
     /// Objects by the bot that they name, where that is not their own name.
-    strays: HashMap<(Box<str>, Box<str>), BTreeSet<(ChildKind, Box<str>)>>,
+    strays: HashMap<BotName, BTreeSet<(ChildKind, Box<str>)>>,
     /// Certificates by their namespace: they name no bot, and belong to several.
     certificates: HashMap<Box<str>, BTreeSet<Box<str>>>,
     /// Writes that no watch has shown yet.

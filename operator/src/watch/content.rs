@@ -118,6 +118,11 @@ fn metadata(metadata: &Value) -> Option<Value> {
     Some(Value::Object(kept.collect()))
 }
 
+/// A value as the table of defaults writes it.
+fn written(value: &Value) -> String {
+    value.to_string()
+}
+
 fn strip(defaults: &[(&str, Option<&str>)], key: &str, value: &Value) -> Option<Value> {
     match value {
         Value::Null => None,
@@ -127,7 +132,7 @@ fn strip(defaults: &[(&str, Option<&str>)], key: &str, value: &Value) -> Option<
                 let is_foreign = key == "annotations"
                     && (name == DESIRED_HASH || FOREIGN_ANNOTATIONS.contains(&name.as_str()));
                 let is_default = defaults.iter().any(|(default, value)| {
-                    default == name && value.is_none_or(|value| member.to_string() == value)
+                    default == name && value.is_none_or(|value| written(member) == value)
                 });
                 if is_foreign || is_default {
                     continue;

@@ -15,6 +15,6 @@ mod ingress;
 mod nginx;
 
 pub use acme::{Acme, Dns};
-pub use cert_manager::{CertManager, crds, gateway_api_crds};
+pub use cert_manager::{CertManager, crds, gateway_api_crds, install_crds};
 pub use client::{Answer, Browser, Certificate};
 pub use nginx::Nginx;

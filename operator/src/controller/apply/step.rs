@@ -221,11 +221,10 @@ mod tests {
     fn a_claim_without_an_owner_is_the_bots_that_it_was_made_for() {
         let bench = Bench::new(ChildKind::JournalClaim);
         let kept_for = |uid: &str| {
-            let decided = bench.decide(|object| {
+            bench.decide(|object| {
                 object["metadata"]["ownerReferences"] = json!([]);
                 object["metadata"]["annotations"][annotation::RETAINED_FOR] = json!(uid);
-            });
-            decided
+            })
         };
         assert_eq!(kept_for(&bench.owner.uid), Step::Update);
         assert_eq!(kept_for("former"), Step::Collision);
