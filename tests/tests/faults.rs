@@ -15,6 +15,9 @@ use tests::wait;
 /// Bots of one round.
 const BOTS: usize = 10;
 
+/// The faults that are tried unless others are chosen, by a name or as `each`: the rest are among `all`, too.
+const USUAL: [&str; 4] = ["lost", "hang", "cut", "all"];
+
 /// Specs that a bot may have; each differs from each in what the operator makes of it.
 const VARIANTS: usize = 4;
 
@@ -285,7 +288,8 @@ fn whatever_the_api_server_answers_bots_become_what_they_should_and_nothing_else
     let options = Options { server: Some(proxy.url()), ..Options::default() };
     let mut operator = Operator::prepare(&cluster, options);
     quiet.expect(&place("reference"));
-    let only = std::env::var("TRADINGBOT_FAULT").ok();
+    let chosen = std::env::var("TRADINGBOT_FAULT").ok();
+    let mut rounds = 0;
     for (name, percent, faults) in [
         ("conflict", 20, vec![Fault::Conflict]),
         ("gone", 30, vec![Fault::Gone]),
@@ -299,9 +303,14 @@ fn whatever_the_api_server_answers_bots_become_what_they_should_and_nothing_else
         ("cut", 100, vec![Fault::Cut]),
         ("all", 20, Fault::ALL.to_vec()),
     ] {
-        if only.as_deref().is_some_and(|only| only != name) {
+        let strikes = match chosen.as_deref() {
+            None => USUAL.contains(&name),
+            Some(chosen) => chosen == "each" || chosen == name,
+        };
+        if !strikes {
             continue;
         }
+        rounds += 1;
         let start = std::time::Instant::now();
         let mut stage = Stage::new(&cluster, &reference, name, seed.0);
         proxy.begin(Plan { seed: seed.0, percent, faults: faults.clone() });
@@ -309,11 +318,6 @@ fn whatever_the_api_server_answers_bots_become_what_they_should_and_nothing_else
         // It starts on the bad day, too.
         operator.spawn();
         stage.set(0..BOTS);
-        // What hangs for long is tested with the faults' end; all else while they go on.
-        if faults.contains(&Fault::Hang) {
-            std::thread::sleep(Duration::from_secs(5));
-            proxy.end();
-        }
         stage.converge("made");
         stage.set(0..BOTS / 2);
         for number in [1, 3, BOTS - 1, BOTS - 2] {
@@ -326,9 +330,10 @@ fn whatever_the_api_server_answers_bots_become_what_they_should_and_nothing_else
         stage.converge("changed, spoilt and deleted");
         proxy.end();
         let seen = proxy.seen();
-        for fault in &faults {
-            assert!(seen.iter().any(|seen| seen.fault == Some(*fault)), "{name}: {fault:?} never struck");
-        }
+        let struck: BTreeSet<Fault> = seen.iter().filter_map(|seen| seen.fault).collect();
+        // Of all at once a rare one may be missed.
+        let enough = if faults.len() > 5 { faults.len() / 2 } else { faults.len() };
+        assert!(struck.len() >= enough, "{name}: only {struck:?} struck");
         let calls = seen.iter().filter(|seen| !seen.watch && !seen.target.contains("limit=")).count();
         assert!(calls <= CALLS_PER_BOT * BOTS, "{name}: {calls} calls");
         let faulted = seen.iter().filter(|seen| seen.fault.is_some()).count();
@@ -340,10 +345,11 @@ fn whatever_the_api_server_answers_bots_become_what_they_should_and_nothing_else
         eprintln!("{name}: {} requests, {faulted} faulted, {calls} calls, {seconds:.1} s", seen.len());
         assert_no_secret_leaked(&cluster, &operator);
         assert!(operator.is_running(), "{name}: it never ends by itself");
-        if name != "all" {
-            operator.kill();
-        }
+        operator.kill();
     }
+    assert!(rounds > 0, "TRADINGBOT_FAULT={chosen:?} is no fault");
+    // On a good day the operator finds nothing to do.
+    operator.spawn();
     quiet.watch_to_the_end();
 }
 

@@ -22,7 +22,7 @@ pub enum Fault {
     Reset,
     /// A write is done, and the connection is reset instead of its answer.
     AnswerLost,
-    /// Nothing is answered until the client gives up, the faults are changed, or half a minute has passed.
+    /// Nothing is answered until the client gives up, the faults are changed, or eight seconds have passed.
     Hang,
     /// The answer comes in small pieces, for about a second.
     Drip,

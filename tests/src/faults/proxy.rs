@@ -23,7 +23,7 @@ use super::plan::{Course, Fault, Kind, Plan};
 use super::watching;
 
 /// What hangs is reset after this time at the latest.
-const LONGEST_HANG: Duration = Duration::from_secs(30);
+const LONGEST_HANG: Duration = Duration::from_secs(8);
 
 /// A request that came through the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
