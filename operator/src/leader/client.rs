@@ -1,5 +1,6 @@
 //! A client whose writes stop at a fence.
 
+use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -19,8 +20,11 @@ use super::fence::{Fence, FencedBody};
 pub fn fenced(config: &Config, fence: &Fence) -> Result<Client, kube::Error> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
-    http.set_connect_timeout(config.connect_timeout);
-    let connector = config.rustls_https_connector_with_connector(http)?;
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(http)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let connections = legacy::Client::builder(TokioExecutor::new()).build::<_, FencedBody<Body>>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
@@ -31,4 +35,58 @@ pub fn fenced(config: &Config, fence: &Fence) -> Result<Client, kube::Error> {
         .map_err(BoxError::from)
         .service(connections);
     Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::PostParams;
+
+    use super::super::Terms;
+    use super::super::clock::BootTime;
+    use super::*;
+
+    /// A server that never answers a GET and answers anything else with what it was sent.
+    fn config() -> Config {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let mut request = [0; 4096];
+                    let length = stream.read(&mut request).unwrap();
+                    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                    if let (false, Some((_, body))) =
+                        (request.starts_with("GET"), request.split_once("\r\n\r\n"))
+                    {
+                        let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n", body.len());
+                        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+                    }
+                    stream.read_to_end(&mut Vec::new()).ok();
+                });
+            }
+        });
+        Config::new(format!("http://{address}").parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn writes_pass_within_a_term_and_the_times_of_the_configuration_hold() {
+        let mut config = config();
+        config.read_timeout = Some(Duration::from_millis(200));
+        config.reset_reader_on_write = true;
+        let fence = Fence::closed(Terms::new(4));
+        let api = Api::<ConfigMap>::default_namespaced(fenced(&config, &fence).unwrap());
+        let post = || async { api.create(&PostParams::default(), &ConfigMap::default()).await };
+        let refused = post().await.unwrap_err().to_string();
+        assert!(refused.contains("does not lead"), "{refused}");
+        fence.extend(BootTime::MAX);
+        post().await.expect("it leads");
+        let list = tokio::time::timeout(Duration::from_secs(20), api.list(&Default::default())).await;
+        list.expect("it is given up").expect_err("there was no answer");
+    }
 }
