@@ -37,6 +37,12 @@ fn gateway(path: &str) -> Value {
     json!({"host": "bots.example.com", "path": path, "gateway": {"parentRef": {"name": "web"}}})
 }
 
+/// The same on a host of its own: bots that share a host share its certificate.
+fn elsewhere(mut expose: Value) -> Value {
+    expose["host"] = json!("routed.example.com");
+    expose
+}
+
 fn start() -> (Cluster, Operator) {
     let cluster = Cluster::control_plane();
     let bars = tests::repository("examples/data");
@@ -191,7 +197,7 @@ fn an_api_that_comes_later_is_used_without_a_restart_and_a_certificate_is_shared
     let (cluster, operator) = start();
     let pid = operator.pid();
     cluster.apply(&bot("one", issued("/one", "letsencrypt")).to_string());
-    cluster.apply(&bot("routed", gateway("/routed")).to_string());
+    cluster.apply(&bot("routed", elsewhere(gateway("/routed"))).to_string());
     let message = await_stalled(&cluster, "one", "CertManagerMissing");
     assert!(
         message.contains("expose.tls.issuerRef") && message.contains("install cert-manager"),
@@ -250,7 +256,7 @@ fn an_api_that_comes_later_is_used_without_a_restart_and_a_certificate_is_shared
     await_gone(&cluster, "certificate/bots-tls");
 
     // A way in that is exchanged for another leaves nothing behind.
-    cluster.apply(&bot("routed", ingress("/routed")).to_string());
+    cluster.apply(&bot("routed", elsewhere(ingress("/routed"))).to_string());
     await_object(&cluster, "ingress/routed");
     await_gone(&cluster, "httproute/routed");
 
