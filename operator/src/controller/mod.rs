@@ -166,8 +166,9 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
         }
         Err(InvalidObject { error, .. }) => Err(Refusal::Unreadable(error.clone())),
     };
-    let mut stated = context.looks.get(&owner.uid).and_then(|looked| looked.stated.clone());
-    let mut built = context.looks.get(&owner.uid).and_then(|looked| looked.built.clone());
+    let before = context.looks.get(&owner.uid);
+    let (mut stated, mut built) =
+        before.map_or((None, None), |looked| (looked.stated.clone(), looked.built.clone()));
     let mut error = None;
     let outcome = match validated {
         Ok(bot) if bot.reconciliation == Reconciliation::Suspended => {

@@ -12,6 +12,9 @@ use super::super::bot::Owner;
 use super::{CONDITIONS, WriteError};
 use crate::metrics::Metrics;
 
+/// What the agent writes; the rest is the operator's. Conditions are both's.
+const AGENTS_FIELDS: [&str; 3] = ["agent", "account", "trading"];
+
 /// Whether the API server says that it cannot apply to what it stores.
 pub fn is_untyped(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.message.starts_with("failed to create typed live object"))
@@ -50,15 +53,12 @@ pub async fn write(
 /// The patch that replaces one writer's share: its fields, and its conditions among those of the other.
 fn merged(stored: &Value, manager: &str, share: &TradingBotStatus) -> Value {
     let operators = manager == OPERATOR_MANAGER;
-    let fields: &[&str] = if operators {
-        &["observedGeneration", "configHash", "apiKeySecret", "summary"]
-    } else {
-        &["agent", "account", "trading"]
-    };
     let share = serde_json::to_value(share).unwrap_or_default();
     let mut status = Map::new();
-    for field in fields {
-        status.insert((*field).to_owned(), share.get(field).cloned().unwrap_or_default());
+    let known = [stored, &share].into_iter().filter_map(Value::as_object).flat_map(Map::keys);
+    for field in known.filter(|field| AGENTS_FIELDS.contains(&field.as_str()) != operators) {
+        // What is stored and no longer said goes.
+        status.insert(field.clone(), share.get(field).cloned().unwrap_or_default());
     }
     let of_the_other = |condition: &&Value| {
         let type_ = condition.get("type").and_then(Value::as_str);
@@ -80,15 +80,18 @@ mod tests {
     fn one_share_is_replaced_and_the_other_stays() {
         let condition = |type_: &str| json!({"type": type_, "status": "True", "reason": "A", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let stored = json!({
-            "configHash": "old", "agent": {"pod": "p"},
+            "configHash": "old", "url": "http://old", "agent": {"pod": "p"},
             "conditions": [condition("FeedHealthy"), condition("Ready"), condition("Reconciling"), 3]
         });
-        let share: TradingBotStatus =
-            serde_json::from_value(json!({"observedGeneration": 2, "conditions": [condition("Ready")]}))
-                .unwrap();
+        let share: TradingBotStatus = serde_json::from_value(
+            json!({"observedGeneration": 2, "tls": {"secretName": "s"}, "conditions": [condition("Ready")]}),
+        )
+        .unwrap();
         let patch = merged(&stored, OPERATOR_MANAGER, &share);
         assert_eq!(patch["configHash"], Value::Null, "what is no longer said goes");
+        assert_eq!(patch.get("url"), Some(&Value::Null), "whichever field it is");
         assert_eq!(patch["observedGeneration"], 2);
+        assert_eq!(patch["tls"]["secretName"], "s");
         assert!(patch.get("agent").is_none(), "the agent's stays");
         assert_eq!(patch["conditions"], json!([condition("FeedHealthy"), condition("Ready")]));
         let rubbish = merged(&json!({"conditions": 7}), OPERATOR_MANAGER, &share);
