@@ -3,6 +3,7 @@
 pub mod account;
 pub mod audit;
 pub mod bench;
+pub mod bot;
 pub mod cluster;
 pub mod faker;
 pub mod faults;

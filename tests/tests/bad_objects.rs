@@ -40,10 +40,7 @@ fn full() -> Value {
 }
 
 fn bot(namespace: &str, name: &str, spec: &Value) -> Value {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1", "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": namespace}, "spec": spec
-    })
+    tests::bot::with_spec(namespace, name, spec.clone())
 }
 
 /// Creates objects with one kubectl; the names of those that were taken, and all that was said.

@@ -16,11 +16,7 @@ fn bot(name: &str, storage: Value) -> String {
     if !storage.is_null() {
         spec["storage"] = storage;
     }
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1", "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"}, "spec": spec
-    })
-    .to_string()
+    tests::bot::with_spec("default", name, spec).to_string()
 }
 
 fn cluster() -> (Cluster, Operator) {

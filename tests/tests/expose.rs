@@ -8,19 +8,9 @@ use tests::operator::Operator;
 use tests::wait;
 
 fn bot(name: &str, expose: Value) -> Value {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-        "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "bars", "replay": {"data": [{
-                "pair": "BTC-USD", "timeframe": "1h",
-                "configMaps": [{"name": "btc-usd-1h-2020-h1", "key": "BTC-USD_1h_2020-H1.csv.gz"}]
-            }]}}],
-            "expose": expose,
-        }
-    })
+    let mut bot = tests::bot::btc("default", name);
+    bot["spec"]["expose"] = expose;
+    bot
 }
 
 fn ingress(path: &str) -> Value {

@@ -76,12 +76,7 @@ impl Wanted {
         if self.storage {
             spec["storage"] = json!({"sqlite": {"size": "1Gi"}});
         }
-        json!({
-            "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-            "kind": "TradingBot",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": spec,
-        })
+        tests::bot::with_spec(namespace, name, spec)
     }
 }
 

@@ -16,18 +16,7 @@ use tests::{repository, wait};
 const LEASE: &str = "lease/tradingbot-operator";
 
 fn bot(name: &str) -> Value {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-        "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "bars", "replay": {"data": [{
-                "pair": "BTC-USD", "timeframe": "1h",
-                "configMaps": [{"name": "btc-usd-1h-2020-h1", "key": "BTC-USD_1h_2020-H1.csv.gz"}]
-            }]}}],
-        }
-    })
+    tests::bot::btc("default", name)
 }
 
 /// A control plane with sample bars.

@@ -6,18 +6,7 @@ use tests::operator::Operator;
 use tests::wait;
 
 fn good(name: &str) -> Value {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-        "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "bars", "replay": {"data": [{
-                "pair": "BTC-USD", "timeframe": "1h",
-                "configMaps": [{"name": "btc-usd-1h-2020-h1", "key": "BTC-USD_1h_2020-H1.csv.gz"}]
-            }]}}],
-        }
-    })
+    tests::bot::btc("default", name)
 }
 
 fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Value {

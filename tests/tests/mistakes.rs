@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::cluster::{Cluster, condition};
 use tests::operator::Operator;
 use tests::{repository, wait};
@@ -84,10 +84,7 @@ fn manifest(name: &str, fragment: &str) -> Value {
             value => spec[key] = value.clone(),
         }
     }
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1", "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"}, "spec": spec
-    })
+    tests::bot::with_spec("default", name, spec)
 }
 
 /// What kubectl says when it refuses, or the condition says when the operator does.

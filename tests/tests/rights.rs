@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tests::audit::Call;
+use tests::bot::btc;
 use tests::cluster::{Cluster, OPERATOR_NAMESPACE, condition};
 use tests::operator::{Operator, Options, chart};
 use tests::{repository, wait};
@@ -28,28 +29,13 @@ const KINDS: [(&str, &str); 11] = [
     ("httproute", "routed"),
 ];
 
-fn bot(namespace: &str, name: &str) -> Value {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-        "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "bars", "replay": {"data": [{
-                "pair": "BTC-USD", "timeframe": "1h",
-                "configMaps": [{"name": "btc-usd-1h-2020-h1", "key": "BTC-USD_1h_2020-H1.csv.gz"}]
-            }]}}],
-        }
-    })
-}
-
 /// A bot with a way in of that kind and a host of its own.
 fn reachable(namespace: &str, name: &str, by: &str) -> Value {
     let way = match by {
         "httproute" => ("gateway", json!({"parentRef": {"name": "web"}})),
         _ => ("ingress", json!({"className": "nginx"})),
     };
-    let mut bot = bot(namespace, name);
+    let mut bot = btc(namespace, name);
     bot["spec"]["expose"] = json!({"host": format!("{name}.{namespace}.example.com"), "path": "/bot"});
     bot["spec"]["expose"][way.0] = way.1;
     bot

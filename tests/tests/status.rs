@@ -123,17 +123,10 @@ impl Bench {
 }
 
 fn manifest(name: &str) -> Value {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-        "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "prices", "replay": {"data": [{
-                "pair": "BTC-USD", "timeframe": "1h", "configMaps": [{"name": "bars", "key": "bars.csv"}]
-            }]}}],
-        }
-    })
+    let data =
+        json!({"pair": "BTC-USD", "timeframe": "1h", "configMaps": [{"name": "bars", "key": "bars.csv"}]});
+    let feeds = json!([{"name": "prices", "replay": {"data": [data]}}]);
+    tests::bot::with_spec("default", name, json!({"assets": [{"pair": "BTC-USD"}], "feeds": feeds}))
 }
 
 const STATUS: &str = "patch tradingbots/status";

@@ -77,19 +77,9 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn manifest(&self, name: &str, agent: &Value) -> Value {
-        json!({
-            "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-            "kind": "TradingBot",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": {
-                "assets": [{"pair": "BTC-USD"}],
-                "feeds": [{"name": "bars", "replay": {"data": [{
-                    "pair": "BTC-USD", "timeframe": "1h",
-                    "configMaps": [{"name": "btc-usd-1h-2020-h1", "key": "BTC-USD_1h_2020-H1.csv.gz"}]
-                }]}}],
-                "agent": agent,
-            }
-        })
+        let mut bot = tests::bot::btc(self.namespace, name);
+        bot["spec"]["agent"] = agent.clone();
+        bot
     }
 
     /// Applies a bot and waits until it has all its children.

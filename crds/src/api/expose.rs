@@ -86,9 +86,11 @@ pub struct ParentRef {
 #[serde(rename_all = "camelCase")]
 pub struct TlsSpec {
     /// The Secret of type kubernetes.io/tls in the bot's namespace. Bots that share a host name the same one.
+    /// Without `issuerRef` the agent reads its certificate: only then a change restarts it.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret_name: String,
-    /// Who issues it, through cert-manager. Left out: the Secret is made and renewed by someone else.
+    /// Who issues it, through cert-manager. Left out: the Secret is made and renewed by someone else. To add or remove
+    /// it restarts the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
 }
