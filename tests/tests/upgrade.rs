@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::cluster::Cluster;
 use tests::operator::{Operator, Options};
 use tests::{binary, repository, wait};
@@ -15,7 +15,7 @@ const NEWER_IMAGE: &str = "localhost/tradingbot-agent:newer";
 fn newer_operator(folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
     std::fs::create_dir(&tree).expect("a folder");
-    for part in ["Cargo.toml", "Cargo.lock", "crds", "operator", "agent", "engine", "tests"] {
+    for part in ["Cargo.toml", "Cargo.lock", ".cargo", "crds", "operator", "agent", "engine", "tests"] {
         let copied = Command::new("cp").arg("-r").arg(repository(part)).arg(&tree).status().expect("cp runs");
         assert!(copied.success(), "{part}");
     }
@@ -45,17 +45,13 @@ fn newer_operator(folder: &Path) -> PathBuf {
     edit(&next, &format!("\nversion: {newest}\n"), &format!("\nversion: {}\n", newest + 1));
     edit(&next, "confidenceFloor: 70 ", "confidenceFloor: 85 ");
 
-    // Registry crates are those of the operator under test: same directory, same linker, same choice of packages.
+    // Registry crates are those of the operator under test: same directory, same choice of packages.
     let release = binary("tradingbot-operator");
     let profile =
         release.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect("a profile");
     let target = release.ancestors().nth(2).expect("binaries lie in target/PROFILE");
-    let linker = std::env::var_os("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER")
-        .map_or_else(|| repository(".cargo/linker"), PathBuf::from);
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(&tree)
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", &linker)
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", &linker)
         .env("CARGO_BUILD_BUILD_DIR", target)
         .env("CARGO_TARGET_DIR", folder.join("target"))
         .args([
@@ -80,19 +76,7 @@ fn newest_defaults(tree: &Path) -> u32 {
 }
 
 fn bot(name: &str) -> String {
-    json!({
-        "apiVersion": "trading.three-rivers-tech.com/v1alpha1",
-        "kind": "TradingBot",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "assets": [{"pair": "BTC-USD"}],
-            "feeds": [{"name": "bars", "replay": {"data": [{
-                "pair": "BTC-USD", "timeframe": "1h",
-                "configMaps": [{"name": "btc-usd-1h-2020-h1", "key": "BTC-USD_1h_2020-H1.csv.gz"}]
-            }]}}],
-        }
-    })
-    .to_string()
+    tests::bot::btc("default", name).to_string()
 }
 
 /// Waits until the bot's status is about its spec and everything is made.
