@@ -71,13 +71,13 @@ async fn hold(
 ) -> Result<bool, kube::Error> {
     let held = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(identity);
     let is_due = !held || bot.due.is_some_and(|due| due <= Instant::now());
-    // A share that was never written: a faker that starts anew takes the Lease again.
-    let is_new = !held || bot.share.is_none();
+    // A share that was never written, since a faker that starts anew takes the Lease again; or one that the
+    // operator changed meanwhile, since the agent seemed to be gone.
+    let is_new = !held || bot.share.is_none() || has_expired(lease);
     if !(is_due || is_new) {
         return Ok(true);
     }
     if !bot.hand.renews {
-        shared.note(key, |bot| bot.share = None);
         return Ok(false);
     }
     let mut lease = lease.clone();
@@ -101,6 +101,14 @@ async fn hold(
         }
     });
     Ok(true)
+}
+
+fn has_expired(lease: &Lease) -> bool {
+    let times =
+        lease.spec.as_ref().and_then(|spec| Some((spec.renew_time.as_ref()?, spec.lease_duration_seconds?)));
+    times.is_some_and(|(renewed, seconds)| {
+        Timestamp::now().duration_since(renewed.0).as_secs() >= seconds.into()
+    })
 }
 
 /// Gives the Lease back.
