@@ -31,7 +31,7 @@ use crate::leader::{Candidacy, Election, Fence, fenced};
 use crate::metrics::{Bots, Metrics};
 use crate::patience::{LONGEST_SILENCE, patient};
 use crate::server::{self, Shown};
-use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Hosts, Leases, Scope, Secrets, Triggers};
+use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Hosts, Leases, Pods, Scope, Secrets, Triggers};
 
 /// A shutdown does not wait longer for connections that are still open.
 const HTTP_GRACE: Duration = Duration::from_millis(500);
@@ -103,6 +103,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let context = Arc::new(Context {
         children: Children::watch(&client, &options.scope, &triggers, &leases, &mut tasks),
         config_maps: ConfigMaps::watch(&client, &options.scope, triggers.clone(), &mut tasks),
+        pods: Pods::watch(&client, &options.scope, &mut tasks),
         hosts: Hosts::new(triggers.clone()),
         leases: Arc::clone(&leases),
         secrets: Secrets::default(),
@@ -165,6 +166,7 @@ async fn tell_ready(context: Arc<Context>, mut bots: watch::Receiver<bool>, read
 async fn listed(context: &Context) {
     context.children.wait_until_ready().await;
     context.config_maps.wait_until_ready().await;
+    context.pods.wait_until_ready().await;
 }
 
 /// The work on bots: always watched, written while this process leads.

@@ -53,10 +53,10 @@ asked: one that is not used fails there as one that is missing does.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
-# controller/apply, before a Lease is made: an agent of a former bot may still be at work.
+# watch/pods.rs, the names of those that bear a bot's label: an agent of a former bot may still be at work.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list]
+  verbs: [list, watch]
 # controller/status/event.rs; patch counts a turn that comes back.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 use crate::metrics::Metrics;
 use crate::reason::Reason;
 use crate::watch::{
-    Cause, Causes, ChildKind, Children, ConfigMaps, Connection, Hosts, Leases, Secrets, Seen, version,
+    Cause, Causes, ChildKind, Children, ConfigMaps, Connection, Hosts, Leases, Pods, Secrets, Seen, version,
 };
 use apply::{Applied, Applier, ApplyError};
 use status::{Built, Looked, Observed, Outcome, Stated};
@@ -50,6 +50,8 @@ pub struct Context {
     pub children: Children,
     /// The ConfigMaps that exist.
     pub config_maps: ConfigMaps,
+    /// Which bots have pods.
+    pub pods: Pods,
     /// Which bot has which host.
     pub hosts: Hosts,
     /// Who trades.
@@ -259,6 +261,7 @@ fn applier<'a>(owner: &Owner, context: &'a Context) -> Applier<'a> {
         is_known: context.looks.get(&owner.uid).is_some(),
         client: &context.client,
         children: &context.children,
+        pods: &context.pods,
         leases: &context.leases,
         secrets: &context.secrets,
         metrics: &context.metrics,

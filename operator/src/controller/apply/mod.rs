@@ -10,12 +10,11 @@ mod step;
 
 use std::time::Duration;
 
-use crds::contract::{LABEL_BOT, OPERATOR_MANAGER, api_secret_name, child_name};
+use crds::contract::{OPERATOR_MANAGER, api_secret_name, child_name};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tracing::info;
@@ -23,7 +22,7 @@ use tracing::info;
 use super::bot::{Guarded, Owner};
 use super::build::{self, Child, Keys};
 use crate::metrics::Metrics;
-use crate::watch::{ChildKind, Children, Connection, Digest, Leases, Secrets, Seen, Shown};
+use crate::watch::{ChildKind, Children, Connection, Digest, Leases, Pods, Secrets, Seen, Shown};
 use error::{collision, failed, terminating};
 use step::{Step, decide, share_of};
 
@@ -47,6 +46,8 @@ pub struct Applier<'a> {
     pub children: &'a Children,
     /// The bot was brought into its state before: what is missing was taken away since.
     pub is_known: bool,
+    /// Who has pods.
+    pub pods: &'a Pods,
     /// Who trades.
     pub leases: &'a Leases,
     /// Which Secrets were created.
@@ -211,7 +212,7 @@ impl Applier<'_> {
             self.bot_stays(owner).await?;
         }
         let mut desired = child.desired.clone();
-        if child.kind == ChildKind::Lease && self.agent_may_be_at_work(owner).await? {
+        if child.kind == ChildKind::Lease && self.agent_may_be_at_work(owner) {
             let spec = serde_json::to_value(build::held_by_unknown(Timestamp::now())).unwrap_or_default();
             if let Some(object) = desired.as_object_mut() {
                 object.insert("spec".into(), spec);
@@ -351,21 +352,10 @@ impl Applier<'_> {
     }
 
     /// Whether an agent of a bot of this name may still trade while the Lease is missing.
-    async fn agent_may_be_at_work(&self, owner: &Owner) -> Result<bool, ApplyError> {
+    fn agent_may_be_at_work(&self, owner: &Owner) -> bool {
         let name = child_name(&owner.name);
-        if self.children.get(ChildKind::Deployment, &owner.namespace, &name).is_some() {
-            return Ok(true);
-        }
-        let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(self.client.clone(), &owner.namespace);
-        let of_bot = ListParams::default().labels(&format!("{LABEL_BOT}={}", owner.name)).limit(1);
-        self.metrics.call("Pod", "list");
-        let pods = pods.list(&of_bot).await.map_err(|source| ApplyError::Api {
-            verb: "looking for pods before creating",
-            kind: ChildKind::Lease.as_str(),
-            name,
-            source: Box::new(source),
-        })?;
-        Ok(!pods.items.is_empty())
+        self.children.get(ChildKind::Deployment, &owner.namespace, &name).is_some()
+            || self.pods.any(&owner.namespace, &owner.name)
     }
 
     async fn post(
