@@ -62,7 +62,7 @@ mod tests {
         let pods = Pods(Names::follow("Pod", events.boxed(), place, |_| (), &mut tasks));
         let tell = async |event| {
             sender.unbounded_send(Ok(event)).unwrap();
-            while sender.len() > 0 {
+            while !sender.is_empty() {
                 tokio::task::yield_now().await;
             }
             tokio::task::yield_now().await;
