@@ -113,7 +113,7 @@ pub struct TradingBotSpec {
     pub reconciliation: Option<Reconciliation>,
 }
 
-/// Whether what is made for a bot is kept as its spec asks for.
+/// Enabled, or Suspended: what was made for the bot is left alone and trades on as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Reconciliation {
@@ -173,7 +173,8 @@ pub struct SqliteSpec {
     pub existing_claim: Option<String>,
 }
 
-/// What becomes of a claim when its bot is deleted.
+/// What becomes of the volume's claim when the bot is deleted. A retained claim is bound again only by the
+/// `existingClaim` of another bot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum Retain {

@@ -55,7 +55,7 @@ layered! {
     }
 }
 
-/// What a replay does after its last bar.
+/// What a replay does after its last bar: Hold keeps the positions and waits; Loop starts over, with later times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum OnEnd {

@@ -56,7 +56,7 @@ pub struct BotConfig {
     pub exits: Exits,
 }
 
-/// Whether a bot opens positions.
+/// Running, or Paused: exits work and nothing opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum State {
@@ -93,7 +93,7 @@ layered! {
     }
 }
 
-/// Curated sets of seats.
+/// Who argues: rules are built-in analysts, deterministic, without key or network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
