@@ -257,7 +257,7 @@ fn renewed(bench: &Bench) -> Value {
 /// What holds of every state that anybody could have seen.
 fn judge(states: &[Value]) {
     assert!(states.len() > 20, "{} states were seen", states.len());
-    let (mut seen, mut words) = (BTreeSet::new(), HashMap::new());
+    let mut seen = BTreeSet::new();
     for (bot, said) in states.iter().zip(kstatus::of(states)) {
         let holds = |kind: &str| condition(bot, kind).is_some_and(|found| found["status"] == "True");
         let is_current = bot["status"]["observedGeneration"] == bot["metadata"]["generation"];
@@ -277,13 +277,6 @@ fn judge(states: &[Value]) {
                 bot["status"]
             );
         }
-        // An agent may fall back at any time, and the operator says so next. It must not say Ready meanwhile.
-        let word = (condition(bot, "Ready"), &bot["status"]["configHash"]);
-        let is_new = words.insert(bot["metadata"]["uid"].to_string(), word) != Some(word);
-        if is_new && is_current && holds("Ready") {
-            let (wanted, runs) = (&bot["status"]["configHash"], &bot["status"]["agent"]["configHash"]);
-            assert_eq!(wanted, runs, "a Ready that is stale: {}", bot["status"]);
-        }
         let kinds: Vec<&str> = bot["status"]["conditions"]
             .as_array()
             .into_iter()
@@ -297,6 +290,48 @@ fn judge(states: &[Value]) {
         }
     }
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["Current", "Failed", "InProgress"]);
+    judge_words(states);
+}
+
+/// An agent may fall back at any time, and the operator says so next. It must not say Ready meanwhile.
+fn judge_words(states: &[Value]) {
+    let mut words = HashMap::new();
+    for bot in states {
+        let (wanted, runs) = (&bot["status"]["configHash"], &bot["status"]["agent"]["configHash"]);
+        let ready = condition(bot, "Ready");
+        let is_new =
+            words.insert(bot["metadata"]["uid"].to_string(), (ready, wanted)) != Some((ready, wanted));
+        let is_current = bot["status"]["observedGeneration"] == bot["metadata"]["generation"];
+        if is_new && is_current && ready.is_some_and(|ready| ready["status"] == "True") {
+            assert_eq!(wanted, runs, "a Ready that is stale: {}", bot["status"]);
+        }
+    }
+}
+
+#[test]
+fn what_agents_say_while_the_operator_writes_is_never_overlooked() {
+    let bench = Bench::start();
+    let names: Vec<String> = (0..8).map(|number| format!("a-{number}")).collect();
+    for name in &names {
+        bench.cluster.apply(&manifest(name).to_string());
+    }
+    names.iter().for_each(|name| drop(bench.ready(name)));
+    // Each word makes the operator write, and the next one comes while it does.
+    for pause in 0..40 {
+        for name in &names {
+            let hash = (pause % 2 == 0).then(|| "old".to_owned());
+            bench.faker.direct("default", name, |hand| hand.config_hash = hash);
+        }
+        std::thread::sleep(Duration::from_millis(3 * pause));
+    }
+    for name in &names {
+        bench.ready(name);
+    }
+    for name in &names {
+        bench.faker.direct("default", name, |hand| hand.config_hash = Some("old".into()));
+    }
+    names.iter().for_each(|name| drop(bench.with_reason(name, "Ready", "ConfigPending")));
+    judge_words(&bench.record.states());
 }
 
 #[test]

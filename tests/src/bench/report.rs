@@ -56,7 +56,8 @@ impl Report {
             let Some(ours) = of(Contender::Ours, bots) else { continue };
             let at = |what: &str| format!("{what}, {bots} bots");
             judge(at("calls per bot at creation"), ours.create.calls_per_bot, ours.children as f64 + 2.0);
-            judge(at("calls per bot at a change of one child"), ours.update.calls_per_bot, 3.0);
+            judge(at("calls per bot at the first change of one child"), ours.update.calls_per_bot, 3.0);
+            judge(at("calls per bot at each further change"), ours.update_again.calls_per_bot, 3.0);
             judge(at("calls at rest"), ours.idle.calls.total() as f64, 0.0);
             judge(at("calls at restart, without lists"), ours.restart.calls.total() as f64, 0.0);
             judge(at("repair of a deleted Deployment, p99 ms"), ours.repair_deleted.p99_ms, 50.0);
