@@ -1,7 +1,6 @@
 //! Who is measured.
 
 use std::ffi::OsString;
-use std::process::Command;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -33,17 +32,7 @@ impl Contender {
         }
     }
 
-    /// Whether of two processes only one writes.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn elects(self) -> Result<bool> {
-        let help = Command::new(binary("tradingbot-operator")).args(["run", "--help"]).output()?;
-        let known = String::from_utf8_lossy(&help.stdout).contains("--leader-election");
-        Ok(known || self == Self::Peer)
-    }
-
-    /// Program and arguments.
+    /// Program and arguments; `elects` says that of two processes only one writes.
     ///
     /// # Errors
     /// When the peer cannot be built.

@@ -62,10 +62,8 @@ impl Report {
             judge(at("calls at restart, without lists"), ours.restart.calls.total() as f64, 0.0);
             judge(at("repair of a deleted Deployment, p99 ms"), ours.repair_deleted.p99_ms, 50.0);
             judge(at("repair of replicas, p99 ms"), ours.repair_replicas.p99_ms, 50.0);
-            if let Some(failover) = &ours.failover {
-                judge(at("fail-over after kill -9, longest ms"), failover.killed.max_ms, 5000.0);
-                judge(at("fail-over after SIGTERM, longest ms"), failover.terminated.max_ms, 5000.0);
-            }
+            judge(at("fail-over after kill -9, longest ms"), ours.failover.killed.max_ms, 5000.0);
+            judge(at("fail-over after SIGTERM, longest ms"), ours.failover.terminated.max_ms, 5000.0);
         }
         if let Some(&most) = sizes.last()
             && let (Some(ours), Some(peer)) = (of(Contender::Ours, most), of(Contender::Peer, most))
@@ -163,16 +161,8 @@ const ROWS: &[Row] = &[
     ("a deleted Deployment is there again: p50; p99", |run| quantiles(&run.repair_deleted)),
     ("replicas are right again: p50; p99", |run| quantiles(&run.repair_replicas)),
     ("restart: from start to the first repair", |run| format!("{:.0} ms", run.restart_repair_ms)),
-    ("fail-over after kill -9: longest", |run| {
-        run.failover
-            .as_ref()
-            .map_or("–".into(), |failover| format!("{:.1} s", failover.killed.max_ms / 1000.0))
-    }),
-    ("fail-over after SIGTERM: longest", |run| {
-        run.failover
-            .as_ref()
-            .map_or("–".into(), |failover| format!("{:.1} s", failover.terminated.max_ms / 1000.0))
-    }),
+    ("fail-over after kill -9: longest", |run| format!("{:.1} s", run.failover.killed.max_ms / 1000.0)),
+    ("fail-over after SIGTERM: longest", |run| format!("{:.1} s", run.failover.terminated.max_ms / 1000.0)),
 ];
 
 fn calls(load: &Load) -> String {
@@ -218,6 +208,7 @@ pub fn write_docs(docs: &str, tables: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::run::Failover;
     use crate::bench::{Calls, Samples};
 
     fn made(contender: Contender, bots: usize, peak_kib: u64, cpu_seconds: f64) -> Run {
@@ -243,7 +234,7 @@ mod tests {
             restart: load,
             restart_peak_kib: 1,
             restart_repair_ms: 1.0,
-            failover: None,
+            failover: Failover::default(),
         }
     }
 

@@ -72,8 +72,8 @@ pub struct Run {
     pub restart_peak_kib: u64,
     /// From its start to the first repair of what broke while there was none.
     pub restart_repair_ms: f64,
-    /// Two processes, of which one writes. None: it has no leader election.
-    pub failover: Option<Failover>,
+    /// Two processes, of which one writes.
+    pub failover: Failover,
 }
 
 /// What a phase cost.
@@ -93,7 +93,7 @@ pub struct Load {
 }
 
 /// How long nobody wrote.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
     /// The leader was killed.
@@ -239,7 +239,7 @@ impl Bench<'_> {
             restart,
             restart_peak_kib,
             restart_repair_ms,
-            failover: if self.contender.elects()? { Some(self.failover(&all).await?) } else { None },
+            failover: self.failover(&all).await?,
         })
     }
 
