@@ -46,7 +46,7 @@ test: deps programs ## unit tests, and system tests on a real cluster (NODE=no: 
 test-faults: deps programs ## bad answers and kill -9 of operator, API server and etcd, 200 times (KILLS=…, SEED=…)
 	TRADINGBOT_BINARIES="$(abspath $(TARGET))/release" TRADINGBOT_KILLS=$(or $(KILLS),200) \
 	  TRADINGBOT_SEED=$(or $(SEED),$(shell date +%s)) TRADINGBOT_FAULT=$(or $(FAULT),each) \
-	  cargo test --quiet -p tests --test faults -- --include-ignored --nocapture
+	  cargo test --quiet -p tests faults:: -- --include-ignored --nocapture
 
 lint: deps programs ## formatting, clippy, generated files, chart, manifests
 	cargo fmt --all --check

@@ -1,6 +1,6 @@
 {{- /*
 What the operator does where it looks after bots, and the code that needs it. There is no right to read or
-delete a Secret, or to make a pod. tests/tests/rights.rs compares these rules with what the API server was really
+delete a Secret, or to make a pod. tests/tests/system/rights.rs compares these rules with what the API server was really
 asked: one that is not used fails there as one that is missing does.
 */ -}}
 {{- define "operator.rules" -}}

@@ -1,6 +1,6 @@
 //! The likeliest mistakes and what is said of each: `docs/mistakes.md` is made here and must be as it is made.
 //!
-//! `UPDATE=1 cargo test -p tests --test mistakes` writes it.
+//! `UPDATE=1 cargo test -p tests mistakes::` writes it.
 
 use std::fmt::Write as _;
 
@@ -108,7 +108,7 @@ fn told(cluster: &Cluster, name: &str, fragment: &str) -> (&'static str, String)
 }
 
 const HEAD: &str = "\
-<!-- Made by a test: UPDATE=1 cargo test -p tests --test mistakes. Do not edit. -->
+<!-- Made by a test: UPDATE=1 cargo test -p tests mistakes::. Do not edit. -->
 # Mistakes
 
 What is said of the likeliest mistakes, word for word. What the schema knows, `kubectl apply` says at once and nothing changes. What depends on
@@ -153,7 +153,7 @@ fn the_likeliest_mistakes_are_answered_as_the_docs_say() {
         std::fs::write(&path, &page).expect("the page");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(page, committed, "docs/mistakes.md is stale: UPDATE=1 cargo test -p tests --test mistakes");
+    assert_eq!(page, committed, "docs/mistakes.md is stale: UPDATE=1 cargo test -p tests mistakes::");
 
     // None of them left anything behind, and the operator still works.
     wait::until("a good bot is made", || {

@@ -1,0 +1,18 @@
+//! The whole system, on clusters of the lab. One program: tests of one file wait while those of another work.
+
+mod bad_objects;
+mod claims;
+mod expose;
+mod faker;
+mod faults;
+mod fields;
+mod leader;
+mod local;
+mod manifests;
+mod mistakes;
+mod node;
+mod rights;
+mod status;
+mod tls;
+mod upgrade;
+mod writes;
