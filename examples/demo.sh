@@ -9,7 +9,11 @@ cd "$(dirname "$0")/.."
 export TRADINGBOT_CACHE=${TRADINGBOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tradingbot}
 CLUSTER=${CLUSTER:-lab}
 NAME=demo
+RELEASE=tradingbot-operator
 NAMESPACE=tradingbot-system
+# In a cluster that is not ours, nothing of anybody else's is touched.
+[ "$CLUSTER" != current ] || NAMESPACE=tradingbot-demo
+KIND=tradingbots.trading.three-rivers-tech.com
 BOT=paper-btc
 LAB=${TARGET:-target}/release/lab
 IMAGES=$TRADINGBOT_CACHE/images
@@ -46,6 +50,12 @@ use_programs() {
   esac
 }
 
+# NAMESPACE/RELEASE that brought the kind TradingBot; nothing when the cluster does not have it.
+kind_owner() {
+  kubectl get crd $KIND --ignore-not-found \
+    -o jsonpath='{.metadata.annotations.meta\.helm\.sh/release-namespace}/{.metadata.annotations.meta\.helm\.sh/release-name}'
+}
+
 start_cluster() {
   case $CLUSTER in
     lab)
@@ -66,6 +76,12 @@ start_cluster() {
       context=$(kubectl config current-context) || fail "there is no current kubectl context"
       echo "using the current context: $context"
       [ -n "${IMAGE_REGISTRY:-}" ] || fail "set IMAGE_REGISTRY to a registry that the nodes of $context pull from and you may push to"
+      local owner
+      owner=$(kind_owner) || fail "the cluster of $context does not answer"
+      case $owner in
+        '' | "$NAMESPACE/$RELEASE") ;;
+        *) fail "$context has TradingBots already (release $owner): apply examples/data and examples/$BOT.yaml there instead" ;;
+      esac
       return
       ;;
   esac
@@ -109,7 +125,7 @@ provide_images() {
 install_operator() {
   step "installing the operator with Helm"
   LOG="kubectl -n $NAMESPACE logs -l app.kubernetes.io/name=tradingbot-operator"
-  "$HELM" upgrade --install tradingbot-operator charts/tradingbot-operator \
+  "$HELM" upgrade --install $RELEASE charts/tradingbot-operator \
     --namespace $NAMESPACE --create-namespace --wait --timeout 120s \
     --set image.repository="${PREFIX}tradingbot-operator" --set image.tag="$TAG" \
     --set agentImage.repository="${PREFIX}tradingbot-agent" --set agentImage.tag="$TAG" >/dev/null
@@ -182,11 +198,17 @@ down() {
     current)
       use_programs
       echo "removing the demo from the context $(kubectl config current-context)"
+      [ "$(kind_owner)" = "$NAMESPACE/$RELEASE" ] || fail "no demo is there: its kind TradingBot is not of the demo's release"
       kubectl delete --ignore-not-found -f examples/$BOT.yaml
       kubectl delete --ignore-not-found -k examples/data
-      "$HELM" uninstall --ignore-not-found tradingbot-operator --namespace $NAMESPACE
+      "$HELM" uninstall --ignore-not-found $RELEASE --namespace $NAMESPACE
       kubectl delete --ignore-not-found namespace $NAMESPACE
-      kubectl delete --ignore-not-found crd tradingbots.trading.three-rivers-tech.com
+      # With the kind would go every bot, and with a bot its journal.
+      if [ -n "$(kubectl get tradingbots --all-namespaces -o name)" ]; then
+        echo "the kind TradingBot stays: there are bots that are not the demo's"
+      else
+        kubectl delete crd $KIND
+      fi
       ;;
   esac
 }
