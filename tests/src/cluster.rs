@@ -1,17 +1,20 @@
 //! A cluster of the lab, seen through kubectl.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use lab::Lab;
 use serde_json::Value;
 
 use crate::audit::Audit;
+use crate::record::Record;
 use crate::{repository, wait};
 
 /// A cluster and the programs to look at it.
 pub struct Cluster {
+    /// First, so that it ends before what it watches.
+    _record: Option<Record>,
     lab: Lab,
     kubectl: PathBuf,
 }
@@ -73,7 +76,9 @@ impl Cluster {
     }
 
     fn around(lab: Lab) -> Self {
-        Self { lab, kubectl: lab::tools::path("kubectl").expect("kubectl") }
+        let kubectl = lab::tools::path("kubectl").expect("kubectl");
+        let record = Record::start_if_asked(&kubectl, &lab.kubeconfig());
+        Self { _record: record, lab, kubectl }
     }
 
     /// Builds an image and brings it into the node.
@@ -82,6 +87,11 @@ impl Cluster {
         let archive = folder.path().join("image");
         lab::image::build(image, &archive).expect("an image");
         self.lab.load_image(&archive).expect("the image in the node");
+    }
+
+    /// Every state of every bot from now on.
+    pub fn record(&self, file: &Path) -> Record {
+        Record::start(&self.kubectl, &self.kubeconfig(), file)
     }
 
     /// A folder for what a test runs beside the cluster; removed with it.

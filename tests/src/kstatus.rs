@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cluster::condition;
+
 /// The answer of kstatus for one object.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 pub struct Kstatus {
@@ -33,6 +35,18 @@ pub fn of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Vec<Kstatus> {
     assert!(output.status.success(), "kstatus refused an object");
     let said = String::from_utf8(output.stdout).expect("kstatus prints UTF-8");
     said.lines().map(|line| serde_json::from_str(line).expect("kstatus prints JSON")).collect()
+}
+
+/// What kstatus should say of a bot.
+pub fn expected(bot: &Value) -> &'static str {
+    let holds = |kind: &str| condition(bot, kind).is_some_and(|found| found["status"] == "True");
+    match () {
+        () if bot["metadata"]["deletionTimestamp"].is_string() => "Terminating",
+        () if bot["status"]["observedGeneration"] != bot["metadata"]["generation"] => "InProgress",
+        () if holds("Ready") => "Current",
+        () if holds("Stalled") => "Failed",
+        () => "InProgress",
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! What the status says, when it is written, and what that costs: on a bare API server with played agents.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,48 +8,16 @@ use tests::audit::{Audit, Call};
 use tests::cluster::{Cluster, condition};
 use tests::faker::{Faker, Options};
 use tests::operator::Operator;
+use tests::record::Record;
 use tests::{kstatus, wait};
 
-/// Every state of every bot that a watch shows.
-struct Record {
-    kubectl: Child,
-    file: tempfile::NamedTempFile,
-}
-
-impl Record {
-    fn start(cluster: &Cluster) -> Self {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let output = File::create(file.path()).expect("a file");
-        let kubectl = cluster
-            .kubectl(&["get", "tradingbots", "-A", "--watch", "-o", "json"])
-            .stdout(output)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("kubectl runs");
-        Self { kubectl, file }
-    }
-
-    /// The states so far.
-    fn states(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.file.path()).expect("text");
-        // The last one may not be whole yet.
-        serde_json::Deserializer::from_str(&text).into_iter().map_while(Result::ok).collect()
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        self.kubectl.kill().ok();
-        self.kubectl.wait().ok();
-    }
-}
-
 struct Bench {
-    cluster: Cluster,
+    record: Record,
+    _states: tempfile::NamedTempFile,
     faker: Faker,
     operator: Operator,
     audit: Audit,
-    record: Record,
+    cluster: Cluster,
 }
 
 impl Bench {
@@ -62,9 +28,10 @@ impl Bench {
         let faker = Faker::start(&cluster.kubeconfig(), renewals);
         let operator = Operator::start(&cluster);
         operator.await_ready();
-        let record = Record::start(&cluster);
+        let states = tempfile::NamedTempFile::new().expect("a file");
+        let record = cluster.record(states.path());
         let audit = cluster.audit();
-        Self { cluster, faker, operator, audit, record }
+        Self { record, _states: states, faker, operator, audit, cluster }
     }
 
     fn bot(&self, name: &str) -> Value {
@@ -261,13 +228,7 @@ fn judge(states: &[Value]) {
     for (bot, said) in states.iter().zip(kstatus::of(states)) {
         let holds = |kind: &str| condition(bot, kind).is_some_and(|found| found["status"] == "True");
         let is_current = bot["status"]["observedGeneration"] == bot["metadata"]["generation"];
-        let expected = match () {
-            () if !is_current => "InProgress",
-            () if holds("Ready") => "Current",
-            () if holds("Stalled") => "Failed",
-            () => "InProgress",
-        };
-        assert_eq!(said.status, expected, "{}: {}", said.message, bot["status"]);
+        assert_eq!(said.status, kstatus::expected(bot), "{}: {}", said.message, bot["status"]);
         seen.insert(said.status);
         if is_current {
             assert_eq!(

@@ -1,0 +1,84 @@
+//! Has kstatus judge every state of every bot that the tests met: `judge-statuses FOLDER`, of files that
+//! `TRADINGBOT_STATES=FOLDER` left there. Flux and Helm must take each for what it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use tests::{kstatus, record};
+
+/// Who may write a status: what others wrote says nothing about us.
+const WRITERS: [&str; 2] = ["tradingbot-operator", "tradingbot-agent"];
+
+fn main() -> anyhow::Result<()> {
+    let folder = PathBuf::from(std::env::args().nth(1).context("usage: judge-statuses FOLDER")?);
+    let (mut seen, mut states) = (BTreeSet::new(), Vec::new());
+    let mut count = 0;
+    for file in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        for mut state in record::read(&file?.path()) {
+            count += 1;
+            if is_ours(&state) && seen.insert(essence(&mut state)) {
+                states.push(state);
+            }
+        }
+    }
+    let mut judged = BTreeMap::<String, usize>::new();
+    let mut wrong = Vec::new();
+    for (bot, said) in states.iter().zip(kstatus::of(&states)) {
+        let expected = kstatus::expected(bot);
+        if said.status == expected {
+            *judged.entry(said.status).or_default() += 1;
+        } else {
+            let metadata = &bot["metadata"];
+            let (place, name) = (&metadata["namespace"], &metadata["name"]);
+            wrong.push(format!(
+                "{place}/{name} is {} and should be {expected} ({}): {}",
+                said.status, said.message, bot["status"]
+            ));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "kstatus and we differ on {} of {} states:\n{}",
+        wrong.len(),
+        states.len(),
+        wrong.join("\n")
+    );
+    for status in ["Current", "InProgress", "Failed", "Terminating"] {
+        ensure!(
+            judged.contains_key(status),
+            "none of {} states is {status}: were they recorded?",
+            states.len()
+        );
+    }
+    println!("kstatus judged {} different ones of {count} states: {judged:?}", states.len());
+    Ok(())
+}
+
+fn is_ours(state: &Value) -> bool {
+    let entries = state["metadata"]["managedFields"].as_array();
+    entries.into_iter().flatten().filter(|entry| entry["subresource"] == "status").all(|entry| {
+        let manager = entry["manager"].as_str().unwrap_or_default();
+        // A status that was taken over leaves an entry that owns nothing.
+        WRITERS.contains(&manager) || entry["fieldsV1"] == json!({"f:status": {}})
+    })
+}
+
+/// What a judgement depends on, without the rest: states that differ in a price are judged once.
+fn essence(state: &mut Value) -> String {
+    let metadata = &state["metadata"];
+    let conditions: Vec<_> = state["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|condition| json!([condition["type"], condition["status"], condition["reason"]]))
+        .collect();
+    let is_current = state["status"]["observedGeneration"] == metadata["generation"];
+    let essence =
+        json!([is_current, metadata["deletionTimestamp"].is_string(), state["status"].is_null(), conditions]);
+    if let Some(metadata) = state["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    essence.to_string()
+}
