@@ -54,7 +54,9 @@ impl Issued {
         };
         let (ready, issuing) = (find("Ready"), find("Issuing"));
         let words = |condition: Option<&Condition>| {
-            condition.map(|c| c.message.as_str()).filter(|words| !words.is_empty()).map(Into::into)
+            // Where an order has nothing to add, cert-manager leaves a colon.
+            let words = condition.map(|c| c.message.trim_end_matches([' ', ':']));
+            words.filter(|words| !words.is_empty()).map(Into::into)
         };
         let is_ready = ready.is_some_and(|condition| condition.status == "True");
         // It is set by a failure and removed by a success; while it is tried again, the last failure stands.
@@ -102,10 +104,7 @@ pub fn verdict(host: &str, tls: &TlsSpec, namespace: &str, source: Source<'_>, n
     let expired = |at: Timestamp| {
         no(
             Reason::CertificateExpired,
-            format!(
-                "the certificate in Secret {secret} ran out at {at}; renew it{}",
-                see(source, namespace, secret)
-            ),
+            format!("the certificate in Secret {secret} ran out at {at}; renew it{}", see(source, namespace)),
         )
     };
     match source {
@@ -130,17 +129,14 @@ pub fn verdict(host: &str, tls: &TlsSpec, namespace: &str, source: Source<'_>, n
                 Reason::CertificateFailed,
                 format!(
                     "Certificate {secret} could not be issued: {words}; cert-manager tries again, later each time{}",
-                    see(source, namespace, secret)
+                    see(source, namespace)
                 ),
             ),
             Issued { message, .. } => {
                 let words = message.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
                 no(
                     Reason::CertificatePending,
-                    format!(
-                        "Certificate {secret} is not issued yet{words}{}",
-                        see(source, namespace, secret)
-                    ),
+                    format!("Certificate {secret} is not issued yet{words}{}", see(source, namespace)),
                 )
             }
         },
@@ -173,9 +169,12 @@ pub fn verdict(host: &str, tls: &TlsSpec, namespace: &str, source: Source<'_>, n
     }
 }
 
-fn see(source: Source<'_>, namespace: &str, secret: &str) -> String {
+fn see(source: Source<'_>, namespace: &str) -> String {
     match source {
-        Source::Issued(_) => format!("; see `kubectl -n {namespace} describe certificate {secret}`"),
+        // The Certificate does not say which issuer is missing, nor what an ACME server answered; these do.
+        Source::Issued(_) => {
+            format!("; see `kubectl -n {namespace} get certificaterequest,order,challenge -o wide`")
+        }
         Source::Mounted(_) => String::new(),
     }
 }
@@ -215,7 +214,7 @@ mod tests {
         ]});
         let failed = json!({"lastFailureTime": "2026-01-01T00:00:00Z", "conditions": [
             condition("Ready", "False", "does not exist"),
-            condition("Issuing", "False", "The certificate request has failed: wrong DNS")
+            condition("Issuing", "False", "The certificate request has failed: wrong DNS: ")
         ]});
         let good = json!({"notAfter": "1970-01-01T01:00:00Z", "conditions": [condition("Ready", "True", "up to date")]});
         let mut limping = good.clone();
@@ -225,9 +224,9 @@ mod tests {
         let mut over = good.clone();
         over["notAfter"] = json!("1970-01-01T00:01:40Z");
         for (status, holds, reason, part) in [
-            (json!({}), false, Reason::CertificatePending, "describe certificate tls"),
+            (json!({}), false, Reason::CertificatePending, "kubectl -n n get certificaterequest"),
             (pending, false, Reason::CertificatePending, "Secret does not exist"),
-            (failed, false, Reason::CertificateFailed, "wrong DNS"),
+            (failed, false, Reason::CertificateFailed, "wrong DNS; cert-manager tries again"),
             (good.clone(), true, Reason::CertificateIssued, "until 1970-01-01T01:00:00Z"),
             (limping, true, Reason::CertificateIssued, "renewal failed: rate limited"),
             (over, false, Reason::CertificateExpired, "ran out at 1970-01-01T00:01:40Z"),
