@@ -53,17 +53,19 @@ impl Cluster {
         Self::around(Lab::node().expect("a node"))
     }
 
+    /// A cluster with a node, the CRDs and the agent's image: an operator beside it, such as
+    /// [`crate::operator::Operator`], has all that it needs.
+    pub fn with_agent() -> Self {
+        let cluster = Self::node().with_definitions();
+        cluster.load_program("agent");
+        cluster
+    }
+
     /// A whole cluster with the operator installed by its chart, from the binaries as they ship.
     pub fn with_operator() -> Self {
         let cluster = Self::node();
-        for (target, program) in [("operator", "tradingbot-operator"), ("agent", "tradingbot-agent")] {
-            cluster.load_image(&lab::image::Build {
-                tag: format!("localhost/{program}:test"),
-                target: target.to_owned(),
-                dockerfile: repository("Dockerfile"),
-                binary: crate::binary(program),
-            });
-        }
+        cluster.load_program("operator");
+        cluster.load_program("agent");
         let mut helm = Command::new(lab::tools::path("helm").expect("helm"));
         helm.env("KUBECONFIG", cluster.lab.kubeconfig())
             .args(["install", "tradingbot-operator"])
@@ -79,6 +81,17 @@ impl Cluster {
         let kubectl = lab::tools::path("kubectl").expect("kubectl");
         let record = Record::start_if_asked(&kubectl, &lab.kubeconfig());
         Self { _record: record, lab, kubectl }
+    }
+
+    /// One of our programs as it ships, in the node as `localhost/tradingbot-TARGET:test`.
+    fn load_program(&self, target: &str) {
+        let program = format!("tradingbot-{target}");
+        self.load_image(&lab::image::Build {
+            tag: format!("localhost/{program}:test"),
+            target: target.to_owned(),
+            dockerfile: repository("Dockerfile"),
+            binary: crate::binary(&program),
+        });
     }
 
     /// Builds an image and brings it into the node.

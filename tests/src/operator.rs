@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, OPERATOR_NAMESPACE};
 use crate::local::free_port;
+use crate::process::ending_with_this_thread;
 use crate::{audit, binary, repository, wait};
 
 /// The release's name, and that of its ServiceAccount.
@@ -53,7 +54,7 @@ pub fn chart(values: &[String]) -> Vec<Value> {
         .collect()
 }
 
-/// A running operator, ended with the value.
+/// A running operator, ended with the value or the thread that spawned it.
 pub struct Operator {
     options: Options,
     kubeconfig: PathBuf,
@@ -96,13 +97,13 @@ impl Operator {
         let errors = log.try_clone().expect("a log");
         let program = self.options.program.clone().unwrap_or_else(|| binary("tradingbot-operator"));
         let image = self.options.agent_image.as_deref().unwrap_or("localhost/tradingbot-agent:test");
-        let child = Command::new(program)
+        // A value that is shared by tests is never dropped; a test that is killed drops nothing.
+        let child = ending_with_this_thread(program)
             .env("KUBECONFIG", &self.kubeconfig)
             .args(["run", "--agent-image", image])
             .args(["--address", &self.address()])
             .args(&self.options.args)
             .envs(self.options.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
             .spawn()
