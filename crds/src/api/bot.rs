@@ -202,7 +202,7 @@ pub struct AgentSpec {
     pub node_selector: Option<BTreeMap<String, String>>,
     /// Least severe log lines shown: error, warn, info, debug or trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^(error|warn|info|debug|trace)$"), length(max = 5))]
+    #[schemars(extend("enum" = ["error", "warn", "info", "debug", "trace"]))]
     pub log_level: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::bot::{AgentSpec, Reconciliation, Retain, SqliteSpec, StorageSpec};
 use super::expose::{Expose, ExposeSpec};
-use crate::config::{ConfigError, ConfigErrors, Effective};
+use crate::config::{ConfigError, ConfigErrors, Effective, Layer};
 
 /// How a bot's agent runs, with no key left open but the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +71,9 @@ impl Deployment {
             resources: resources.ok_or_else(|| missing("agent.resources"))?.into(),
             node_selector: node_selector.unwrap_or_default(),
             log_level: log_level.ok_or_else(|| missing("agent.logLevel"))?,
-            journal: journal(sqlite.unwrap_or_default())?,
+            journal: journal(sqlite.unwrap_or_default(), |field| {
+                effective.provenance.get(field) == Some(&Layer::Bot)
+            })?,
             reconciliation,
             expose: expose.map(Expose::new).transpose()?,
         };
@@ -228,13 +230,32 @@ fn amount(quantity: &Quantity) -> Option<f64> {
     Some(if text.starts_with('-') { -number * factor } else { number * factor })
 }
 
-fn journal(SqliteSpec { size, retain, existing_claim }: SqliteSpec) -> Result<Journal, ConfigError> {
+fn journal(
+    SqliteSpec { size, retain, existing_claim }: SqliteSpec,
+    is_stated: impl Fn(&str) -> bool,
+) -> Result<Journal, ConfigError> {
+    const SIZE: &str = "storage.sqlite.size";
+    const RETAIN: &str = "storage.sqlite.retain";
     let missing = |field: &str| ConfigError::new(field, "is missing; set it");
+    if let Some(claim) = &existing_claim {
+        if let (true, Some(size)) = (is_stated(SIZE), &size) {
+            return Err(ConfigError::new(
+                SIZE,
+                format!("is {size}, and the existingClaim {claim} has a size of its own; leave it out"),
+            ));
+        }
+        if is_stated(RETAIN) && retain == Some(Retain::Delete) {
+            return Err(ConfigError::new(
+                RETAIN,
+                format!("is Delete, and the existingClaim {claim} is never deleted; leave it out"),
+            ));
+        }
+    }
     Ok(match existing_claim {
         Some(name) => Journal::Existing(name),
         None => Journal::Own {
-            size: size.map(Quantity).ok_or_else(|| missing("storage.sqlite.size"))?,
-            retain: retain.ok_or_else(|| missing("storage.sqlite.retain"))?,
+            size: size.map(Quantity).ok_or_else(|| missing(SIZE))?,
+            retain: retain.ok_or_else(|| missing(RETAIN))?,
         },
     })
 }
@@ -287,6 +308,8 @@ mod tests {
             (json!({"size": "0Gi"}), "spec.storage.sqlite.size"),
             (json!({"size": "big"}), "spec.storage.sqlite.size"),
             (json!({"existingClaim": "No Claim"}), "spec.storage.sqlite.existingClaim"),
+            (json!({"existingClaim": "a", "size": "1Gi"}), "spec.storage.sqlite.size: is 1Gi, and"),
+            (json!({"existingClaim": "a", "retain": "Delete"}), "spec.storage.sqlite.retain: is Delete, and"),
         ] {
             let message =
                 deployment(|spec| spec["storage"] = json!({"sqlite": sqlite})).unwrap_err().to_string();

@@ -5,16 +5,16 @@
 use std::collections::BTreeSet;
 
 use super::bot::{Bot, Owner};
-use crate::watch::{ChildKind, Children, ConfigMaps, Seen};
+use crate::watch::{ChildKind, Children, ConfigMaps, Pinned, Seen};
 
 /// What a bot's spec refers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dereferenced {
     /// ConfigMaps of the bot's namespace that its replay feeds name and that do not exist.
     pub missing_config_maps: BTreeSet<String>,
-    /// The agent's image that the bot's Deployment was made with.
+    /// The agent's image that the bot was made with: its Deployment says it, or its ConfigMap where that is lost.
     pub image_in_use: Option<String>,
-    /// The version of the defaults that it was made with, as its Deployment says it.
+    /// The version of the defaults that it was made with, said in the same places.
     pub defaults_in_use: Option<String>,
     /// The hash of what an agent cannot change while it runs, as the bot's Deployment was made with it.
     pub restart_hash_in_use: Option<String>,
@@ -22,19 +22,64 @@ pub struct Dereferenced {
 
 /// Looks up what the spec refers to.
 pub fn dereference(bot: &Bot, owner: &Owner, children: &Children, config_maps: &ConfigMaps) -> Dereferenced {
-    let deployment = children
-        .get(ChildKind::Deployment, &owner.namespace, &crds::contract::child_name(&owner.name))
-        .filter(|deployment| deployment.is_of(owner));
+    let noted = |noted: Option<Box<str>>| noted.map(Into::into);
+    let Pinned { agent_image, defaults_version } = pinned(owner, children);
+    let deployment = own(owner, children, ChildKind::Deployment);
     let facts = deployment.as_ref().and_then(Seen::deployment);
-    let noted = |noted: Option<&Box<str>>| noted.map(|noted| noted.clone().into_string());
     Dereferenced {
         missing_config_maps: bot
             .config_maps()
             .into_iter()
             .filter(|name| !config_maps.exists(&owner.namespace, name))
             .collect(),
-        image_in_use: noted(facts.and_then(|facts| facts.agent_image.as_ref())),
-        defaults_in_use: noted(facts.and_then(|facts| facts.defaults_version.as_ref())),
-        restart_hash_in_use: noted(facts.and_then(|facts| facts.restart_hash.as_ref())),
+        image_in_use: noted(agent_image),
+        defaults_in_use: noted(defaults_version),
+        restart_hash_in_use: noted(facts.and_then(|facts| facts.restart_hash.clone())),
+    }
+}
+
+/// What the bot keeps. Who deletes a Deployment, or takes its labels away, asks for no other limits.
+fn pinned(owner: &Owner, children: &Children) -> Pinned {
+    let said =
+        own(owner, children, ChildKind::Deployment).or_else(|| own(owner, children, ChildKind::ConfigMap));
+    said.as_ref().and_then(Seen::pinned).cloned().unwrap_or_default()
+}
+
+fn own(owner: &Owner, children: &Children, kind: ChildKind) -> Option<Seen> {
+    let child = children.get(kind, &owner.namespace, &crds::contract::child_name(&owner.name))?;
+    child.is_of(owner).then_some(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::build::{annotation, build};
+    use super::super::validate::tests::validated;
+    use super::*;
+    use kube::core::DynamicObject;
+
+    #[test]
+    fn a_bot_whose_deployment_is_lost_keeps_its_image_and_its_defaults() {
+        let bot = validated();
+        let children = Children::default();
+        let show = |kind: ChildKind, annotations: &[(&str, &str)]| {
+            let child = build(&bot).unwrap().into_iter().find(|child| child.kind == kind).unwrap();
+            let mut object: DynamicObject = serde_json::from_value(child.desired).unwrap();
+            let own = object.metadata.annotations.get_or_insert_default();
+            own.retain(|key, _| {
+                ![annotation::AGENT_IMAGE, annotation::DEFAULTS_VERSION].contains(&key.as_str())
+            });
+            own.extend(annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            children.read(kind, &object);
+        };
+        let pins = || pinned(&bot.owner, &children);
+        let kept = Pinned { agent_image: Some("kept:1".into()), defaults_version: Some("1".into()) };
+        assert_eq!(pins(), Pinned::default(), "a new bot");
+        show(
+            ChildKind::ConfigMap,
+            &[(annotation::AGENT_IMAGE, "kept:1"), (annotation::DEFAULTS_VERSION, "1")],
+        );
+        assert_eq!(pins(), kept, "its Deployment was deleted");
+        show(ChildKind::Deployment, &[]);
+        assert_eq!(pins(), Pinned::default(), "somebody asked for the newest");
     }
 }

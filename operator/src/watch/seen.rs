@@ -57,8 +57,19 @@ pub enum Facts {
     None,
     /// A Deployment's.
     Deployment(Box<DeploymentFacts>),
+    /// A ConfigMap's.
+    ConfigMap(Box<Pinned>),
     /// A Certificate's.
     Certificate(Box<Issued>),
+}
+
+/// What a bot was made with and keeps, whichever operator comes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pinned {
+    /// The image of a bot that names none.
+    pub agent_image: Option<Box<str>>,
+    /// The version of the built-in defaults.
+    pub defaults_version: Option<Box<str>>,
 }
 
 /// What is read of a Deployment.
@@ -66,10 +77,8 @@ pub enum Facts {
 pub struct DeploymentFacts {
     /// How far it is.
     pub rollout: Rollout,
-    /// The image of a bot that names none.
-    pub agent_image: Option<Box<str>>,
-    /// The version of the built-in defaults.
-    pub defaults_version: Option<Box<str>>,
+    /// What the bot keeps.
+    pub pinned: Pinned,
     /// The Secret whose creation was answered.
     pub api_key_secret: Option<Box<str>>,
     /// The hash of what an agent cannot change while it runs, in the pod template.
@@ -146,6 +155,7 @@ impl Seen {
             content: (!is_consistent && kind != ChildKind::Lease).then(|| content.to_string().into()),
         }
     }
+
     /// Whether the bot, this very one, controls the object.
     pub fn is_controlled_by(&self, owner: &Owner) -> bool {
         self.owners.iter().any(|reference| reference.is_controller && *reference.uid == *owner.uid)
@@ -192,6 +202,15 @@ impl Seen {
     pub fn deployment(&self) -> Option<&DeploymentFacts> {
         match &self.facts {
             Facts::Deployment(facts) => Some(facts),
+            Facts::None | Facts::ConfigMap(_) | Facts::Certificate(_) => None,
+        }
+    }
+
+    /// What the bot keeps, as its Deployment or its ConfigMap says it.
+    pub fn pinned(&self) -> Option<&Pinned> {
+        match &self.facts {
+            Facts::Deployment(facts) => Some(&facts.pinned),
+            Facts::ConfigMap(pinned) => Some(pinned),
             Facts::None | Facts::Certificate(_) => None,
         }
     }
@@ -200,7 +219,7 @@ impl Seen {
     pub fn certificate(&self) -> Option<&Issued> {
         match &self.facts {
             Facts::Certificate(issued) => Some(issued),
-            Facts::None | Facts::Deployment(_) => None,
+            Facts::None | Facts::ConfigMap(_) | Facts::Deployment(_) => None,
         }
     }
 
@@ -250,11 +269,15 @@ impl Facts {
             let annotations = object.metadata.annotations.as_ref()?;
             annotations.get(key).map(|value| value.as_str().into())
         };
+        let pinned = || Pinned {
+            agent_image: annotated(annotation::AGENT_IMAGE),
+            defaults_version: annotated(annotation::DEFAULTS_VERSION),
+        };
         match kind {
+            ChildKind::ConfigMap => Self::ConfigMap(Box::new(pinned())),
             ChildKind::Deployment => Self::Deployment(Box::new(DeploymentFacts {
                 rollout: Rollout::of(Some(object)),
-                agent_image: annotated(annotation::AGENT_IMAGE),
-                defaults_version: annotated(annotation::DEFAULTS_VERSION),
+                pinned: pinned(),
                 api_key_secret: annotated(annotation::API_KEY_SECRET),
                 restart_hash: object
                     .data
@@ -377,7 +400,7 @@ pub(crate) mod tests {
         let (before, mut after) = (of(0), of(1));
         assert_eq!(after.follow(&before), Change::Facts);
         let facts = after.deployment().unwrap();
-        assert_eq!((&facts.rollout, facts.agent_image.as_deref()), (&Rollout::Available, Some("i")));
+        assert_eq!((&facts.rollout, facts.pinned.agent_image.as_deref()), (&Rollout::Available, Some("i")));
     }
 
     #[test]

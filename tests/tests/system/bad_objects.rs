@@ -9,13 +9,16 @@ use tests::mutate::{Mutant, mutants};
 use tests::operator::Operator;
 use tests::{field, repository, wait};
 
+/// Stands for a host of the bot's own.
+const HOST: &str = "own.example.com";
+
 const SEED: u64 = 4;
 const COUNT: usize = 340;
 
 /// Every kind of child but the Secret, which nobody may read.
 const KINDS: &str = "serviceaccounts,roles,rolebindings,configmaps,leases,persistentvolumeclaims,services,\
-                     networkpolicies,deployments";
-const WHOLE: usize = 9;
+                     networkpolicies,ingresses,deployments";
+const WHOLE: usize = 10;
 
 /// The example with every field that it leaves out set to the example of the table of effects.
 fn full() -> Value {
@@ -34,13 +37,24 @@ fn full() -> Value {
             field::set(&mut spec, &path, entry["example"].clone());
         }
     }
+    spec["expose"] = json!({
+        "host": HOST, "path": "/majors",
+        "ingress": {"className": "nginx", "annotations": {"example.com/team": "quants"}},
+        "tls": {"secretName": "pair"},
+    });
+    spec["reconciliation"] = json!("Enabled");
     field::set(&mut spec, "assets[].feed", json!("year-2020"));
     field::set(&mut spec, "assets[].venue", json!("paper"));
     spec
 }
 
+/// Two bots with one address would be a mistake of its own.
 fn bot(namespace: &str, name: &str, spec: &Value) -> Value {
-    tests::bot::with_spec(namespace, name, spec.clone())
+    let mut spec = spec.clone();
+    if let Some(host) = spec.pointer_mut("/expose/host").filter(|host| *host == HOST) {
+        *host = json!(format!("{name}.{namespace}.example.com"));
+    }
+    tests::bot::with_spec(namespace, name, spec)
 }
 
 /// Creates objects with one kubectl; the names of those that were taken, and all that was said.
@@ -168,8 +182,12 @@ fn check(
             // A name that is wrong shows where it is missed.
             let missed =
                 ["feeds", "venues"].contains(&mutant.section.as_str()) && message.contains("spec.assets[");
-            let named =
-                message.contains(&format!("spec.{}", mutant.section)) || message.contains("ConfigMaps");
+            // What is wrong with the spec itself shows in any part of it.
+            let named = match mutant.section.as_str() {
+                "" => message.contains("spec"),
+                "feeds" if message.contains("ConfigMaps") => true,
+                section => message.contains(&format!("spec.{section}")),
+            };
             if !named && !missed {
                 wrong.push(format!("{name} ({}) is explained without the path: {message}", mutant.what));
             }

@@ -51,7 +51,7 @@ fn protect(cluster: &Cluster, name: &str) {
     cluster.run(&["patch", "pvc", name, "--type=merge", "-p", finalizers]);
 }
 
-/// What garbage collection would do, which a control plane alone does not.
+/// Does at once what garbage collection would do in its own time.
 fn delete_with_children(cluster: &Cluster, name: &str) {
     cluster.run(&["delete", "tradingbot", name, "--wait=true"]);
     let label = format!("trading.three-rivers-tech.com/bot={name}");

@@ -72,6 +72,12 @@ impl Wanted {
         }
         if self.variant & 2 != 0 {
             spec["agent"] = json!({"logLevel": "debug", "resources": {"limits": {"memory": "96Mi"}}});
+            // Bots share a host: each claims its own path there.
+            let host = format!("{namespace}.example.com");
+            spec["expose"] = json!({
+                "host": host, "path": format!("/{name}"), "ingress": {"className": "nginx"},
+                "tls": {"secretName": "pair"},
+            });
         }
         if self.storage {
             spec["storage"] = json!({"sqlite": {"size": "1Gi"}});
@@ -260,7 +266,8 @@ fn assert_no_secret_leaked(cluster: &Cluster, operator: &Operator) {
     let words = secrets(".") + &secrets(". | base64decode");
     let words: Vec<&str> = words.lines().filter(|word| word.len() >= 16).collect();
     assert!(words.len() >= BOTS, "there are keys to look for: {}", words.len());
-    let objects = "tradingbots,configmaps,deployments,pods,services,leases,events,roles,serviceaccounts";
+    let objects = "tradingbots,configmaps,deployments,pods,services,leases,events,roles,rolebindings,serviceaccounts,\
+                   persistentvolumeclaims,networkpolicies,ingresses";
     let shown = [
         ("the log", operator.log()),
         ("the metrics", operator.metrics()),

@@ -3,11 +3,12 @@
 //! `UPDATE=1 cargo test -p tests mistakes::` writes it.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
 use serde_json::Value;
 use tests::cluster::{Cluster, condition};
 use tests::operator::Operator;
-use tests::{repository, wait};
+use tests::{binary, repository, wait};
 
 /// What a person means, and the keys of the spec by which they say it wrongly.
 const MISTAKES: &[(&str, &str)] = &[
@@ -68,7 +69,26 @@ const MISTAKES: &[(&str, &str)] = &[
     ("more requested than allowed", "agent: {resources: {requests: {memory: 128Mi}}}"),
     ("an image with a space", "agent: {image: \"tradingbot-agent: 1.0\"}"),
     ("a level of log lines that there is not", "agent: {logLevel: verbose}"),
+    ("an address with its scheme", "expose: {host: \"https://bots.example.com\", ingress: {}}"),
+    ("a host with a wildcard", "expose: {host: \"*.example.com\", ingress: {}}"),
+    ("a path that ends with a slash", "expose: {host: bots.example.com, path: /btc/, ingress: {}}"),
+    ("an address without a way in", "expose: {host: bots.example.com}"),
+    ("two ways in", "expose: {host: bots.example.com, ingress: {}, gateway: {parentRef: {name: public}}}"),
+    (
+        "a snippet",
+        "expose: {host: bots.example.com, ingress: {annotations: {nginx.ingress.kubernetes.io/server-snippet: x}}}",
+    ),
+    ("a certificate without a Secret", "expose: {host: bots.example.com, ingress: {}, tls: {}}"),
+    (
+        "an issuer without cert-manager",
+        "expose: {host: bots.example.com, ingress: {}, tls: {secretName: tls, issuerRef: {kind: Issuer, name: ca}}}",
+    ),
+    ("a Gateway without its API", "expose: {host: bots.example.com, gateway: {parentRef: {name: public}}}"),
 ];
+
+/// Those that are mistakes in this cluster only: the manifest alone does not show them.
+const OF_THE_CLUSTER: [&str; 3] =
+    ["a ConfigMap that is not there", "an issuer without cert-manager", "a Gateway without its API"];
 
 const DATA: &str = "{pair: BTC-USD, timeframe: 1h, configMaps: [FILE]}";
 const FILE: &str = "{name: btc-usd-1h-2020-h1, key: BTC-USD_1h_2020-H1.csv.gz}";
@@ -88,9 +108,16 @@ fn manifest(name: &str, fragment: &str) -> Value {
 }
 
 /// What kubectl says when it refuses, or the condition says when the operator does.
-fn told(cluster: &Cluster, name: &str, fragment: &str) -> (&'static str, String) {
+fn told(cluster: &Cluster, name: &str, what: &str, fragment: &str) -> (&'static str, String) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("bot.yaml"), manifest(name, fragment).to_string()).expect("a manifest");
+    let check = Command::new(binary("tradingbot-agent"))
+        .args(["check", "-f", "bot.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the agent runs");
+    let is_shown = !OF_THE_CLUSTER.contains(&what);
+    assert_eq!(check.status.success(), !is_shown, "{what}: {}", String::from_utf8_lossy(&check.stdout));
     let output = cluster
         .kubectl(&["apply", "-f", "bot.yaml"])
         .current_dir(folder.path())
@@ -113,7 +140,7 @@ const HEAD: &str = "\
 
 What is said of the likeliest mistakes, word for word. What the schema knows, `kubectl apply` says at once and nothing changes. What depends on
 several fields or on the cluster, the operator says in the condition `Stalled` (and in `Ready`, an event, and `kubectl get tradingbots -o wide`);
-nothing is made of such a bot, and one that runs goes on as it was. `tradingbot-agent check -f bot.yaml` says both before anything is applied.
+nothing is made of such a bot, and one that runs goes on as it was. `tradingbot-agent check -f bot.yaml` says\nwhat the manifest alone shows, before anything is applied: all of these but the ones that say what the cluster lacks.
 ";
 
 #[test]
@@ -131,8 +158,8 @@ fn the_likeliest_mistakes_are_answered_as_the_docs_say() {
             .chunks(numbered.len().div_ceil(4))
             .map(|part| {
                 scope.spawn(move || {
-                    let one = |(i, (_, fragment)): &(usize, &(&str, &str))| {
-                        told(cluster, &format!("m{i}"), fragment)
+                    let one = |(i, (what, fragment)): &(usize, &(&str, &str))| {
+                        told(cluster, &format!("m{i}"), what, fragment)
                     };
                     part.iter().map(one).collect::<Vec<_>>()
                 })

@@ -179,7 +179,7 @@ fn a_deleted_bot_leaves_nothing() {
     let namespace = &cluster.namespace("deletion");
     apply(cluster, namespace, &example_at("86400"));
     cluster.await_condition(namespace, "paper-btc", "Ready", "True");
-    let kinds = "serviceaccount,role,rolebinding,configmap,secret,lease,persistentvolumeclaim,deployment,replicaset,service,pod";
+    let kinds = "serviceaccount,role,rolebinding,configmap,secret,lease,persistentvolumeclaim,deployment,replicaset,service,networkpolicy,pod";
     let children = || {
         let label = "trading.three-rivers-tech.com/bot=paper-btc";
         cluster.run(&["get", kinds, "-n", namespace, "-l", label, "-o", "name"])

@@ -151,6 +151,20 @@ fn a_newer_operator_restarts_nobody_and_changes_no_limit_until_it_is_asked_to() 
     assert_eq!(floor(&cluster, "veteran"), 70, "its limits are the old ones");
     assert_eq!(deployment(&cluster, "veteran")["spec"]["template"], before["spec"]["template"]);
 
+    // Nor does a Deployment that is lost bring new ones.
+    cluster.run(&["delete", "deployment", "veteran"]);
+    wait::until("it is made anew", || {
+        let found = cluster.get("default", "deployment/veteran").ok_or("none")?;
+        if found["metadata"]["uid"] == before["metadata"]["uid"] {
+            Err("the old one".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+    await_made(&cluster, "veteran");
+    assert_eq!(floor(&cluster, "veteran"), 70, "its limits are the old ones");
+    assert_eq!(deployment(&cluster, "veteran")["spec"]["template"], before["spec"]["template"]);
+
     // Whoever wants the new ones removes the annotations.
     cluster.run(&[
         "annotate",

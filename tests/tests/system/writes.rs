@@ -19,8 +19,16 @@ const BOT_LABEL: &str = "trading.three-rivers-tech.com/bot";
 const OURS: &str = "tradingbot-operator";
 
 /// The watched children of a bot, as kubectl names them.
-const CHILDREN: [&str; 7] =
-    ["serviceaccount", "role", "rolebinding", "configmap", "persistentvolumeclaim", "service", "deployment"];
+const CHILDREN: [&str; 8] = [
+    "serviceaccount",
+    "role",
+    "rolebinding",
+    "configmap",
+    "persistentvolumeclaim",
+    "service",
+    "networkpolicy",
+    "deployment",
+];
 
 /// The operator outside the cluster, with its chart's rights. It ends when its input does: with this process, however
 /// that ends.
@@ -270,7 +278,11 @@ fn foreign_writes_are_undone_by_whomever_and_however() {
             object
         };
         let good = place.child("deployment", "one")["spec"].clone();
-        let foreign: [(&str, &dyn Fn()); 9] = [
+        let foreign: [(&str, &dyn Fn()); 10] = [
+            ("strategy, with parameters that ours may not have", &|| {
+                let patch = r#"{"spec": {"strategy": {"type": "RollingUpdate"}}}"#;
+                place.kubectl(&["patch", "deployment", "one", "-p", patch]);
+            }),
             ("value, patch, other manager", &|| by("other", &replace(&image, json!("other:1")))),
             ("value, patch, same manager", &|| by(OURS, &replace(&image, json!("other:1")))),
             ("value, update, same manager", &|| {

@@ -81,6 +81,11 @@ impl ApplyError {
         }
     }
 
+    /// Whether the API server refused, for good, to change an object of that kind that exists.
+    pub fn is_refused_change(&self, of: ChildKind) -> bool {
+        matches!(self, Self::Api { verb: "updating", kind, .. } if *kind == of.as_str()) && !self.is_passing()
+    }
+
     /// Whether the API server may well take the same write a moment later.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -28,6 +28,12 @@ use step::{Step, decide, share_of};
 
 pub use error::{ApplyError, words};
 
+/// Where a Deployment says how its pods are replaced.
+const STRATEGY: &str = "/spec/strategy";
+
+/// The field manager of what is taken away before an apply.
+const REPAIRER: &str = "tradingbot-operator-repair";
+
 /// A child that was written and not seen since is looked for after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(11);
 
@@ -61,19 +67,26 @@ impl Applier<'_> {
     /// no longer asked for.
     ///
     /// # Errors
-    /// At the first child that cannot be; those before it are done.
+    /// At the first child that cannot be; those before it are done. Of a claim whose change is refused, after all
+    /// others.
     pub async fn apply(&self, owner: &Owner, children: &[Child]) -> Result<Applied, ApplyError> {
         self.clear(owner).await?;
         let mut applied = Applied::default();
+        let mut refused = None;
         for child in children {
             if child.kind == ChildKind::Deployment {
                 self.secret(owner).await?;
             }
-            applied.look_again = self.apply_one(owner, child).await?.or(applied.look_again);
+            match self.apply_one(owner, child).await {
+                Ok(look_again) => applied.look_again = look_again.or(applied.look_again),
+                // A claim that may not grow, of which nothing else depends.
+                Err(error) if error.is_refused_change(ChildKind::JournalClaim) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
         }
         self.sweep(owner, children).await?;
         self.leave(owner, children).await?;
-        Ok(applied)
+        refused.map_or(Ok(applied), Err)
     }
 
     /// Brings one child into the state that was built; when to look again for what was not seen since.
@@ -287,6 +300,7 @@ impl Applier<'_> {
         if child.kind != ChildKind::Lease {
             self.convert(owner, child, existing).await?;
         }
+        self.make_way(owner, child, existing).await?;
         let mut desired = child.desired.clone();
         // Not one that was made anew under the same name since it was looked at.
         if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -299,6 +313,28 @@ impl Applier<'_> {
             .map_err(|source| failed("updating", child.kind, &child.name, source))?;
         self.keep(child, &answer);
         Ok(())
+    }
+
+    /// Takes away the parameters of another strategy: the API server refuses them beside ours, and applying leaves
+    /// what somebody else has set.
+    async fn make_way(&self, owner: &Owner, child: &Child, existing: &Seen) -> Result<(), ApplyError> {
+        let found = existing.content().unwrap_or_default();
+        let Some(wanted) = child.desired.pointer(STRATEGY) else { return Ok(()) };
+        if found.pointer(STRATEGY).is_none_or(|found| found == wanted) {
+            return Ok(());
+        }
+        let (kind, name) = (child.kind, &child.name);
+        let patch = serde_json::from_value(json!([
+            {"op": "test", "path": "/metadata/uid", "value": existing.uid},
+            {"op": "replace", "path": STRATEGY, "value": wanted},
+        ]));
+        let patch: json_patch::Patch =
+            patch.map_err(|error| failed("updating", kind, name, kube::Error::SerdeError(error)))?;
+        self.metrics.call(kind.as_str(), "patch");
+        // Under our own name the fields would have two entries of ours.
+        let parameters = PatchParams { field_manager: Some(REPAIRER.into()), ..PatchParams::default() };
+        let patched = self.api(owner, kind).patch(name, &parameters, &Patch::Json::<()>(patch)).await;
+        patched.map(|_| ()).map_err(|source| failed("updating", kind, name, source))
     }
 
     /// Turns what creating an object left behind in `managedFields` into what applying would have. Without

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crds::config::RenderingError;
 use crds::contract::CONFIG_KEY;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::validate::Validated;
-use super::named_after;
+use super::{named_after, pinned};
 
 /// Builds the ConfigMap.
 ///
@@ -15,7 +16,7 @@ use super::named_after;
 /// None in practice: a rendering is JSON.
 pub fn build(bot: &Validated) -> Result<ConfigMap, RenderingError> {
     Ok(ConfigMap {
-        metadata: named_after(&bot.owner),
+        metadata: ObjectMeta { annotations: Some(pinned(bot)), ..named_after(&bot.owner) },
         data: Some(BTreeMap::from([(CONFIG_KEY.to_owned(), bot.rendering.to_json()?)])),
         ..ConfigMap::default()
     })

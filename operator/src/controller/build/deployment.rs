@@ -19,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::validate::Validated;
-use super::{annotation, labels, named_after, selector};
+use super::{annotation, labels, named_after, pinned, selector};
 
 /// The user of distroless images that is not root.
 const NON_ROOT: i64 = 65532;
@@ -29,11 +29,10 @@ const TOLERATE_LOST_NODE_SECONDS: i64 = 30;
 /// Builds the Deployment: one pod at most, the old one gone before the new one starts.
 pub fn build(bot: &Validated) -> Deployment {
     let mut metadata = named_after(&bot.owner);
-    metadata.annotations = Some(BTreeMap::from([
-        (annotation::AGENT_IMAGE.to_owned(), bot.default_image.clone()),
-        (annotation::DEFAULTS_VERSION.to_owned(), bot.defaults_version.to_string()),
-        (annotation::API_KEY_SECRET.to_owned(), api_secret_name(&bot.owner.name, &bot.owner.uid)),
-    ]));
+    let mut annotations = pinned(bot);
+    annotations
+        .insert(annotation::API_KEY_SECRET.to_owned(), api_secret_name(&bot.owner.name, &bot.owner.uid));
+    metadata.annotations = Some(annotations);
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {

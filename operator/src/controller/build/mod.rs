@@ -42,9 +42,11 @@ pub mod annotation {
     pub const DESIRED_HASH: &str = "trading.three-rivers-tech.com/desired-hash";
     /// On the pod template: the hash of what an agent cannot change while it runs.
     pub const RESTART_HASH: &str = "trading.three-rivers-tech.com/restart-hash";
-    /// On the Deployment: the image of a bot that names none. Remove it to move to the operator's.
+    /// On Deployment and ConfigMap: the image of a bot that names none. Remove it from the Deployment to move to the
+    /// operator's.
     pub const AGENT_IMAGE: &str = "trading.three-rivers-tech.com/agent-image";
-    /// On the Deployment: the version of the built-in defaults. Remove it to move to the operator's.
+    /// On Deployment and ConfigMap: the version of the built-in defaults. Remove it from the Deployment to move to the
+    /// operator's.
     pub const DEFAULTS_VERSION: &str = "trading.three-rivers-tech.com/defaults-version";
     /// On the Deployment: the Secret whose creation was answered. The operator may not read Secrets.
     pub const API_KEY_SECRET: &str = "trading.three-rivers-tech.com/api-key-secret";
@@ -141,6 +143,14 @@ fn labels(owner: &Owner) -> BTreeMap<String, String> {
     labels.insert("app.kubernetes.io/managed-by".into(), contract::MANAGED_BY.into());
     labels.insert("app.kubernetes.io/instance".into(), owner.name.clone());
     labels
+}
+
+/// What the bot was made with and keeps.
+fn pinned(bot: &Validated) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (annotation::AGENT_IMAGE.to_owned(), bot.default_image.clone()),
+        (annotation::DEFAULTS_VERSION.to_owned(), bot.defaults_version.to_string()),
+    ])
 }
 
 /// The labels by which a bot's pods are found. They never change: a Deployment's selector cannot.

@@ -7,7 +7,7 @@ use crds::api::{Expose, IssuerRef, TlsSpec};
 pub enum HostConflict {
     /// Another has it.
     #[error(
-        "expose: path {path} of host {host} is held by TradingBot {holder}; choose another path or host, or move that bot"
+        "spec.expose.path: {path} of host {host} is held by TradingBot {holder}; choose another path or host, or move that bot"
     )]
     Taken {
         /// The host.
@@ -19,7 +19,7 @@ pub enum HostConflict {
     },
     /// The bots of a host name several Secrets.
     #[error(
-        "expose.tls: bots that share a host share its certificate, and TradingBot {holder} of host {host} has {theirs} where this one has {ours}; name the same"
+        "spec.expose.tls: bots that share a host share its certificate, and TradingBot {holder} of host {host} has {theirs} where this one has {ours}; name the same"
     )]
     Certificate {
         /// The host.
@@ -33,7 +33,7 @@ pub enum HostConflict {
     },
     /// One Secret would hold the certificates of two hosts.
     #[error(
-        "expose.tls.secretName: {secret} is issued for host {host} of TradingBot {holder}; name another Secret"
+        "spec.expose.tls.secretName: {secret} is issued for host {host} of TradingBot {holder}; name another Secret"
     )]
     Secret {
         /// The Secret.
