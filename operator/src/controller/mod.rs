@@ -402,7 +402,9 @@ pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -
 impl Context {
     /// Forgets a bot that is gone.
     pub fn forget(&self, bot: &Guarded) {
-        self.causes.forget(&BotRef::from_obj(bot));
+        let bot_ref = BotRef::from_obj(bot);
+        self.causes.forget(&bot_ref);
+        self.leases.forget(bot_ref.namespace.as_deref().unwrap_or_default(), &bot_ref.name);
         if let Some(uid) = &bot.meta().uid {
             self.backoff.reset(uid);
             self.looks.forget(uid);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
+use serde::Deserialize;
 
 use super::{Cause, Triggers};
 use crate::controller::BotRef;
@@ -47,7 +48,28 @@ pub struct Leases {
 struct State {
     leases: HashMap<Key, Seen>,
     losses: HashMap<Key, u64>,
-    relisted: Option<HashMap<Key, Seen>>,
+    /// What a list that is under way has brought so far.
+    relisted: HashMap<Key, LeaseSpec>,
+}
+
+impl State {
+    /// Keeps what a Lease says, or that there is none, and returns whether that answers "who trades?" otherwise
+    /// than before.
+    fn put(&mut self, key: Key, spec: Option<&LeaseSpec>, now: Instant, wall: Timestamp) -> bool {
+        let before = self.leases.remove(&key);
+        let after = spec.map(|spec| see(before.as_ref(), spec, now, wall));
+        let is_live =
+            |seen: &Option<Seen>| seen.as_ref().is_some_and(|seen| seen.connection == Connection::Live);
+        if is_live(&before) && !is_live(&after) {
+            *self.losses.entry(key.clone()).or_default() += 1;
+        }
+        let answer = |seen: &Option<Seen>| seen.as_ref().map(|seen| (seen.connection, seen.holder.clone()));
+        let is_other = answer(&before) != answer(&after);
+        if let Some(after) = after {
+            self.leases.insert(key, after);
+        }
+        is_other
+    }
 }
 
 impl Leases {
@@ -62,52 +84,53 @@ impl Leases {
         self.lock().losses.get(&(namespace.to_owned(), bot.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Takes in an event of the watch, and says how much of its bot is worth another look. A renewal is
-    /// worth none.
-    pub fn observe(&self, event: &Event<DynamicObject>) -> Option<Cause> {
+    /// Takes in an event of the watch, and returns the bots for whom the answer to "who trades?" is another
+    /// one now. A renewal is none.
+    pub fn observe(&self, event: &Event<DynamicObject>) -> Vec<BotRef> {
         self.observe_at(event, Instant::now(), Timestamp::now())
     }
 
-    fn observe_at(&self, event: &Event<DynamicObject>, now: Instant, wall: Timestamp) -> Option<Cause> {
+    fn observe_at(&self, event: &Event<DynamicObject>, now: Instant, wall: Timestamp) -> Vec<BotRef> {
         let mut state = self.lock();
-        match event {
-            Event::Apply(lease) => {
-                let key = key(lease)?;
-                let before = state.leases.get(&key).cloned();
-                let after = see(before.as_ref(), lease, now, wall);
-                let changed = before.as_ref().is_none_or(|before| {
-                    before.connection != after.connection || before.holder != after.holder
-                });
-                if before.is_some_and(|b| b.connection == Connection::Live)
-                    && after.connection != Connection::Live
-                {
-                    *state.losses.entry(key.clone()).or_default() += 1;
-                }
-                state.leases.insert(key, after);
-                changed.then_some(Cause::Status)
-            }
+        let changed = match event {
+            Event::Apply(lease) => key(lease)
+                .filter(|key| state.put(key.clone(), Some(&spec(lease)), now, wall))
+                .into_iter()
+                .collect(),
             Event::Delete(lease) => {
-                let key = key(lease)?;
-                state.leases.remove(&key);
-                state.losses.remove(&key);
-                Some(Cause::Stages)
+                key(lease).filter(|key| state.put(key.clone(), None, now, wall)).into_iter().collect()
             }
             Event::Init => {
-                state.relisted = Some(HashMap::new());
-                None
+                state.relisted = HashMap::new();
+                Vec::new()
             }
             Event::InitApply(lease) => {
                 if let Some(key) = key(lease) {
-                    let seen = see(state.leases.get(&key), lease, now, wall);
-                    state.relisted.get_or_insert_default().insert(key, seen);
+                    state.relisted.insert(key, spec(lease));
                 }
-                None
+                Vec::new()
             }
             Event::InitDone => {
-                state.leases = state.relisted.take().unwrap_or_default();
-                None
+                let listed = std::mem::take(&mut state.relisted);
+                let vanished = state.leases.keys().filter(|key| !listed.contains_key(*key)).cloned();
+                let vanished: Vec<Key> = vanished.collect();
+                let mut changed = Vec::new();
+                let now_listed = listed.into_iter().map(|(key, spec)| (key, Some(spec)));
+                for (key, spec) in now_listed.chain(vanished.into_iter().map(|key| (key, None))) {
+                    if state.put(key.clone(), spec.as_ref(), now, wall) {
+                        changed.push(key);
+                    }
+                }
+                changed
             }
-        }
+        };
+        changed.iter().map(|(namespace, bot)| BotRef::new(bot).within(namespace)).collect()
+    }
+
+    /// Forgets the losses of a bot that is gone. A Lease that goes is no reason to: the next one's agent may miss
+    /// what the last one's did.
+    pub fn forget(&self, namespace: &str, bot: &str) {
+        self.lock().losses.remove(&(namespace.to_owned(), bot.to_owned()));
     }
 
     /// Marks what has run out and asks for another look at it. Runs until the process ends.
@@ -145,13 +168,15 @@ fn key(lease: &DynamicObject) -> Option<Key> {
     Some((lease.metadata.namespace.clone()?, lease.metadata.name.clone()?))
 }
 
+fn spec(lease: &DynamicObject) -> LeaseSpec {
+    lease.data.get("spec").and_then(|spec| LeaseSpec::deserialize(spec).ok()).unwrap_or_default()
+}
+
 /// A Lease that is seen for the first time is judged by what it says; afterwards a renewal counts from
 /// the moment it was seen, so that a node whose clock is wrong is not taken for dead.
-fn see(before: Option<&Seen>, lease: &DynamicObject, now: Instant, wall: Timestamp) -> Seen {
-    let spec: LeaseSpec =
-        lease.data.get("spec").and_then(|spec| serde_json::from_value(spec.clone()).ok()).unwrap_or_default();
-    let holder = spec.holder_identity.filter(|holder| !holder.is_empty() && holder != UNKNOWN_HOLDER);
-    let renewed = spec.renew_time.map(|time| time.0);
+fn see(before: Option<&Seen>, spec: &LeaseSpec, now: Instant, wall: Timestamp) -> Seen {
+    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty() && holder != UNKNOWN_HOLDER);
+    let renewed = spec.renew_time.as_ref().map(|time| time.0);
     let duration = spec
         .lease_duration_seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
@@ -199,9 +224,28 @@ mod tests {
         }
 
         fn see(&self, at: u64, lease: DynamicObject) -> bool {
+            !self.observe(at, &Event::Apply(lease)).is_empty()
+        }
+
+        fn observe(&self, at: u64, event: &Event<DynamicObject>) -> Vec<BotRef> {
             let passed = Duration::from_secs(at);
             let wall = self.wall + jiff::SignedDuration::try_from(passed).unwrap();
-            self.leases.observe_at(&Event::Apply(lease), self.start + passed, wall) == Some(Cause::Status)
+            self.leases.observe_at(event, self.start + passed, wall)
+        }
+
+        /// A list that holds this alone, or nothing: whether it brings news.
+        fn relist(&self, at: u64, lease: Option<DynamicObject>) -> bool {
+            assert!(self.observe(at, &Event::Init).is_empty());
+            if let Some(lease) = lease {
+                assert!(self.observe(at, &Event::InitApply(lease)).is_empty());
+            }
+            let changed = self.observe(at, &Event::InitDone);
+            assert!(changed.iter().all(|bot| *bot == BotRef::new("a").within("n")));
+            !changed.is_empty()
+        }
+
+        fn losses(&self) -> u64 {
+            self.leases.losses("n", "a")
         }
 
         fn expire(&self, at: u64) -> usize {
@@ -228,7 +272,40 @@ mod tests {
         assert_eq!(bench.connection(), Connection::Live);
         assert!(bench.see(70, bench.lease("pod-2", 70)), "another holder");
         assert!(bench.see(80, bench.lease("", 80)), "released");
-        assert_eq!((bench.connection(), bench.leases.losses("n", "a")), (Connection::Unheld, 2));
+        assert_eq!((bench.connection(), bench.losses()), (Connection::Unheld, 2));
+    }
+
+    #[test]
+    fn what_happened_between_two_lists_is_news_and_a_renewal_is_not() {
+        let bench = Bench::new();
+        bench.see(0, bench.lease("", 0));
+        assert!(bench.relist(10, Some(bench.lease("pod-1", 10))), "taken");
+        assert_eq!((bench.connection(), bench.losses()), (Connection::Live, 0));
+        assert!(!bench.relist(20, Some(bench.lease("pod-1", 20))), "renewed");
+        assert_eq!(bench.expire(59), 0, "counted from the renewal");
+        assert!(bench.relist(59, Some(bench.lease("pod-2", 59))), "another holder");
+        assert!(bench.relist(60, Some(bench.lease("", 60))), "released");
+        assert_eq!((bench.connection(), bench.losses()), (Connection::Unheld, 1));
+        bench.see(70, bench.lease("pod-3", 70));
+        assert!(bench.relist(80, None), "it is gone");
+        assert_eq!((bench.connection(), bench.losses()), (Connection::Unheld, 2));
+        assert!(!bench.relist(90, None));
+    }
+
+    #[test]
+    fn losses_outlast_the_lease_and_go_with_the_bot() {
+        let bench = Bench::new();
+        let live = bench.lease("pod-1", 0);
+        bench.see(0, live.clone());
+        bench.see(10, bench.lease("", 10));
+        assert_eq!(bench.losses(), 1);
+        assert!(!bench.observe(20, &Event::Delete(bench.lease("", 10))).is_empty());
+        assert_eq!(bench.losses(), 1, "nobody held it");
+        bench.see(30, bench.lease("pod-2", 30));
+        bench.observe(40, &Event::Delete(live));
+        assert_eq!(bench.losses(), 2, "its holder may go unseen");
+        bench.leases.forget("n", "a");
+        assert_eq!(bench.losses(), 0);
     }
 
     #[test]

@@ -56,9 +56,14 @@ impl Triggers {
         Arc::clone(&self.causes)
     }
 
+    /// Whether there is such a bot.
+    pub fn knows(&self, bot: &BotRef) -> bool {
+        self.bots.get(bot).is_some()
+    }
+
     /// One bot. A bot that does not exist is no error: its last children may outlive it.
     pub fn one(&self, bot: BotRef, cause: Cause) {
-        if self.bots.get(&bot).is_none() {
+        if !self.knows(&bot) {
             return;
         }
         self.causes.add(bot.clone(), cause);

@@ -55,10 +55,7 @@ impl Watch {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    // A renewal of a Lease is no reason to look at its bot.
-                    let holder =
-                        if self.kind == ChildKind::Lease { self.leases.observe(&event) } else { None };
-                    for (bot, cause) in self.take(&event, holder) {
+                    for (bot, cause) in self.take(&event) {
                         self.triggers.one(bot, cause);
                     }
                 }
@@ -67,16 +64,30 @@ impl Watch {
         }
     }
 
-    /// Takes in an event and returns the bots that are worth another look for it, with how much of one. A
-    /// Lease's holder may be a cause of its own.
-    fn take(&mut self, event: &Event<DynamicObject>, holder: Option<Cause>) -> Vec<(BotRef, Cause)> {
+    /// Takes in an event and returns the bots that are worth another look for it, with how much of one.
+    fn take(&mut self, event: &Event<DynamicObject>) -> Vec<(BotRef, Cause)> {
+        let is_listed = *self.listed.borrow();
+        // A renewal of a Lease is no reason to look at its bot.
+        let holders = if self.kind == ChildKind::Lease { self.leases.observe(event) } else { Vec::new() };
+        for bot in holders.iter().filter(|bot| !self.triggers.knows(bot)) {
+            // Its Lease goes after it: nobody will ask any more.
+            self.leases.forget(bot.namespace.as_deref().unwrap_or_default(), &bot.name);
+        }
+        let mut bots = self.keep(event);
+        if is_listed {
+            bots.extend(holders.into_iter().map(|bot| (bot, Cause::Status)));
+        }
+        bots
+    }
+
+    fn keep(&mut self, event: &Event<DynamicObject>) -> Vec<(BotRef, Cause)> {
         match event {
-            Event::Apply(object) => self.show(object, holder),
+            Event::Apply(object) => self.show(object),
             Event::InitApply(object) => {
                 if let (Some(list), Some(key)) = (&mut self.relisted, Key::of(self.kind, object)) {
                     list.names.insert(key.name);
                 }
-                self.show(object, holder)
+                self.show(object)
             }
             Event::Delete(object) => {
                 let Some(key) = Key::of(self.kind, object) else { return Vec::new() };
@@ -100,7 +111,7 @@ impl Watch {
         }
     }
 
-    fn show(&self, object: &DynamicObject, holder: Option<Cause>) -> Vec<(BotRef, Cause)> {
+    fn show(&self, object: &DynamicObject) -> Vec<(BotRef, Cause)> {
         let Some(key) = Key::of(self.kind, object) else { return Vec::new() };
         let seen = Seen::of(self.kind, object);
         let mut state = self.lock();
@@ -114,7 +125,7 @@ impl Watch {
             Change::Facts => Some(Cause::Status),
             Change::Nothing => None,
         };
-        let Some(cause) = cause.or(holder).filter(|_| *self.listed.borrow()) else { return Vec::new() };
+        let Some(cause) = cause.filter(|_| *self.listed.borrow()) else { return Vec::new() };
         bots.into_iter().map(|bot| (bot, cause)).collect()
     }
 
@@ -170,21 +181,24 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
+            Self::of(ChildKind::Service)
+        }
+
+        fn of(kind: ChildKind) -> Self {
             let children = Children::default();
             let (triggers, _) = Triggers::new(reflector::store().0);
             let state = Arc::clone(&children.state);
             let listed = watch::channel(false).0;
             let leases = Arc::default();
-            let mut watch =
-                Watch { kind: ChildKind::Service, state, triggers, leases, listed, relisted: None };
-            watch.take(&Event::Init, None);
-            watch.take(&Event::InitDone, None);
+            let mut watch = Watch { kind, state, triggers, leases, listed, relisted: None };
+            watch.take(&Event::Init);
+            watch.take(&Event::InitDone);
             Self { children, watch }
         }
 
         /// The names of the bots that an event makes worth another look.
         fn take(&mut self, event: Event<DynamicObject>) -> Vec<String> {
-            self.watch.take(&event, None).into_iter().map(|(bot, _)| bot.name).collect()
+            self.watch.take(&event).into_iter().map(|(bot, _)| bot.name).collect()
         }
 
         fn write(&self, version: u64) {
@@ -246,6 +260,26 @@ mod tests {
         bench.write(9);
         assert_eq!(bench.take(Event::InitDone), ["a"]);
         assert_eq!((bench.version(), bench.shown()), (Some(9), Shown::NotYet), "the list may be older");
+    }
+
+    #[test]
+    fn a_new_list_of_leases_reports_who_took_one_and_who_let_go() {
+        let mut bench = Bench::of(ChildKind::Lease);
+        let lease = |version: u64, holder: &str| -> DynamicObject {
+            serde_json::from_value(json!({
+                "metadata": {"namespace": "n", "name": "a", "uid": "u", "resourceVersion": version.to_string(),
+                    "labels": {LABEL_BOT: "a"}},
+                "spec": {"holderIdentity": holder, "leaseDurationSeconds": 40,
+                    "renewTime": jiff::Timestamp::now().to_string()}
+            }))
+            .unwrap()
+        };
+        bench.take(Event::Apply(lease(1, "")));
+        for (version, holder, news) in [(2, "pod", true), (3, "pod", false), (4, "", true)] {
+            bench.take(Event::Init);
+            assert!(bench.take(Event::InitApply(lease(version, holder))).is_empty());
+            assert_eq!(!bench.take(Event::InitDone).is_empty(), news, "{version}");
+        }
     }
 
     #[test]
