@@ -11,6 +11,10 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tracing::warn;
+
+/// A namespace that may not be listed is waited for so many tries: rights that were just granted take a moment.
+const TRIES: u8 = 3;
 
 /// The events of a watch, however many requests it is made of.
 pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -80,7 +84,8 @@ impl Scope {
 
 /// One stream of events out of several, each of which begins with a list of its own. To whoever keeps a
 /// store of all it looks like one watch: the lists become one, and when one stream lists anew, all do, for
-/// a new list replaces all that was there before.
+/// a new list replaces all that was there before. A namespace whose rights are gone, as they are with a namespace
+/// that was deleted, is taken for empty until it can be listed, so that it does not keep the others waiting.
 fn merged<K>(
     count: usize,
     start: impl Fn(usize) -> Events<K> + Send + 'static,
@@ -95,10 +100,13 @@ where
     stream::unfold((streams, Round::new(count), launch), |(mut streams, mut round, launch)| async move {
         let (place, event) = streams.next().await?;
         let events = match event {
-            Err(error) => vec![Err(error)],
-            Ok(Event::Init) if round.complete => {
+            Err(error) => {
+                let told = if is_refused(&error) { round.refused(place) } else { Vec::new() };
+                [Err(error)].into_iter().chain(told.into_iter().map(Ok)).collect()
+            }
+            Ok(Event::Init) if round.lists_anew(place) => {
                 streams = launch();
-                round = Round::new(round.places.len());
+                round = round.next();
                 Vec::new()
             }
             Ok(event) => round.take(place, event).into_iter().map(Ok).collect(),
@@ -106,6 +114,10 @@ where
         Some((stream::iter(events), (streams, round, launch)))
     })
     .flatten()
+}
+
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 /// The lists of all streams until each is whole.
@@ -119,42 +131,80 @@ struct Round<K> {
 struct Place<K> {
     objects: Vec<K>,
     done: bool,
+    /// How often in a row it might not be listed.
+    refused: u8,
 }
 
 impl<K: Resource> Round<K> {
     fn new(count: usize) -> Self {
-        let places = (0..count).map(|_| Place { objects: Vec::new(), done: false }).collect();
+        let places = (0..count).map(|_| Place { objects: Vec::new(), done: false, refused: 0 }).collect();
         Self { places, begun: false, complete: false }
+    }
+
+    /// The one after it. What might not be listed last time is not waited for.
+    fn next(self) -> Self {
+        let places = self.places.into_iter();
+        let places = places.map(|place| Place { objects: Vec::new(), done: false, refused: place.refused });
+        Self { places: places.collect(), begun: false, complete: false }
+    }
+
+    /// Whether a list that begins replaces one that was told.
+    fn lists_anew(&self, place: usize) -> bool {
+        self.complete && self.places.get(place).is_some_and(|place| place.done)
     }
 
     /// Takes in an event and gives out those that can be told.
     fn take(&mut self, place: usize, event: Event<K>) -> Vec<Event<K>> {
-        if self.complete {
+        let complete = self.complete;
+        let Some(place) = self.places.get_mut(place) else { return Vec::new() };
+        if complete && place.done {
             return vec![event];
         }
-        let Some(place) = self.places.get_mut(place) else { return Vec::new() };
         // The beginning is told when the first list begins: what is written after it may be missing in the lists.
         let mut told = if self.begun { Vec::new() } else { vec![Event::Init] };
         self.begun = true;
         match event {
             // A list that failed half way begins again.
-            Event::Init => *place = Place { objects: Vec::new(), done: false },
+            Event::Init => (place.objects, place.done) = (Vec::new(), false),
             Event::InitApply(object) => place.objects.push(object),
-            Event::InitDone => place.done = true,
+            Event::InitDone => (place.done, place.refused) = (true, 0),
             Event::Apply(object) => {
                 place.objects.retain(|other| other.meta().name != object.meta().name);
                 place.objects.push(object);
             }
             Event::Delete(object) => place.objects.retain(|other| other.meta().name != object.meta().name),
         }
-        if !self.places.iter().all(|place| place.done) {
-            return told;
+        if complete && place.done {
+            // It was taken for empty: all of it is new.
+            return std::mem::take(&mut place.objects).into_iter().map(Event::Apply).collect();
+        }
+        told.extend(self.whole());
+        told
+    }
+
+    /// Takes in that a place may not be listed, and gives out what waited for it.
+    fn refused(&mut self, place: usize) -> Vec<Event<K>> {
+        if let Some(place) = self.places.get_mut(place) {
+            place.refused = place.refused.saturating_add(1);
+        }
+        self.whole()
+    }
+
+    /// The lists as one, once each is whole or given up. Where none may be made, there is nothing to tell.
+    fn whole(&mut self) -> Vec<Event<K>> {
+        let is_settled = |place: &Place<K>| place.done || place.refused >= TRIES;
+        let is_whole = self.places.iter().all(is_settled) && self.places.iter().any(|place| place.done);
+        if self.complete || !is_whole {
+            return Vec::new();
         }
         self.complete = true;
-        let objects = self.places.iter_mut().flat_map(|place| std::mem::take(&mut place.objects));
-        told.extend(objects.map(Event::InitApply));
-        told.push(Event::InitDone);
-        told
+        let refused = self.places.iter().filter(|place| !place.done).count();
+        if refused > 0 {
+            warn!(refused, "namespaces that may not be listed are taken for empty until they may");
+        }
+        let listed = self.places.iter_mut().filter(|place| place.done);
+        let objects = listed.flat_map(|place| std::mem::take(&mut place.objects));
+        objects.map(Event::InitApply).chain([Event::InitDone]).collect()
     }
 }
 
@@ -212,6 +262,21 @@ mod tests {
             self.inputs.lock().unwrap()[nth].unbounded_send(Ok(event)).ok();
         }
 
+        /// Has that stream list one object.
+        fn list(&self, nth: usize, namespace: &str) {
+            self.send(nth, Event::Init);
+            self.send(nth, Event::InitApply(object(namespace, "1")));
+            self.send(nth, Event::InitDone);
+        }
+
+        /// Has that stream try to list, which it may not.
+        fn refuse(&self, nth: usize) {
+            self.send(nth, Event::Init);
+            let status = kube::core::Status::failure("forbidden", "Forbidden").with_code(403).boxed();
+            let error = watcher::Error::InitialListFailed(kube::Error::Api(status));
+            self.inputs.lock().unwrap()[nth].unbounded_send(Err(error)).ok();
+        }
+
         fn heard(&mut self) -> String {
             let mut heard = Vec::new();
             let waker = futures::task::noop_waker();
@@ -262,6 +327,58 @@ mod tests {
             bench.send(place, Event::InitDone);
         }
         assert_eq!(bench.heard(), "( a/1 b/1 )");
+    }
+
+    #[test]
+    fn a_namespace_that_may_not_be_listed_keeps_no_other_waiting_and_comes_when_it_may() {
+        let mut bench = Bench::new();
+        bench.list(0, "a");
+        assert_eq!(bench.heard(), "(");
+        bench.refuse(1);
+        bench.refuse(1);
+        assert_eq!(bench.heard(), "! !", "it may be a matter of a moment");
+        bench.refuse(1);
+        assert_eq!(bench.heard(), "! a/1 )");
+        bench.refuse(1);
+        bench.send(0, Event::Apply(object("a", "2")));
+        assert_eq!(bench.heard().split(' ').collect::<std::collections::BTreeSet<_>>(), ["!", "+a/2"].into());
+        bench.send(1, Event::Init);
+        bench.send(1, Event::InitApply(object("b", "0")));
+        assert_eq!(bench.heard(), "", "half a list is none");
+        bench.list(1, "b");
+        assert_eq!(bench.heard(), "+b/1");
+        bench.send(1, Event::Delete(object("b", "1")));
+        assert_eq!(bench.heard(), "-b/1");
+        assert_eq!(bench.inputs.lock().unwrap().len(), 2, "the others were not listed anew for it");
+    }
+
+    #[test]
+    fn a_namespace_that_was_refused_is_not_waited_for_when_the_others_list_anew() {
+        let mut bench = Bench::new();
+        bench.list(0, "a");
+        (0..TRIES).for_each(|_| bench.refuse(1));
+        bench.heard();
+        bench.send(0, Event::Init);
+        assert_eq!(bench.heard(), "");
+        bench.list(2, "a");
+        assert_eq!(bench.heard(), "( a/1 )");
+        bench.list(3, "b");
+        assert_eq!(bench.heard(), "+b/1");
+        bench.send(3, Event::Init);
+        assert_eq!(bench.heard(), "");
+        bench.list(4, "a");
+        assert_eq!(bench.heard(), "(", "what was listed is waited for again");
+    }
+
+    #[test]
+    fn where_nothing_may_be_listed_nothing_is_told_to_be_empty() {
+        let mut bench = Bench::new();
+        for place in [0, 1] {
+            (0..=TRIES).for_each(|_| bench.refuse(place));
+        }
+        assert!(!bench.heard().contains(')'));
+        bench.list(0, "a");
+        assert_eq!(bench.heard(), "a/1 )");
     }
 
     #[test]
