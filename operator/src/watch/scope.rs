@@ -32,7 +32,8 @@ pub enum Scope {
 impl Scope {
     /// The scope of `--watch-namespaces`: none named means all.
     pub fn of(namespaces: &[String]) -> Self {
-        let mut names: Vec<String> = namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        let names = namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
         names.sort_unstable();
         names.dedup();
         if names.is_empty() { Self::Cluster } else { Self::Namespaces(names.into()) }
@@ -392,7 +393,7 @@ mod tests {
     fn no_name_means_everywhere_and_names_count_once() {
         assert_eq!(Scope::of(&[]), Scope::Cluster);
         assert_eq!(Scope::of(&[String::new()]), Scope::Cluster);
-        let names = ["b", "a", "b"].map(str::to_owned);
+        let names = ["b", " a", "b ", " "].map(str::to_owned);
         assert_eq!(Scope::of(&names), Scope::Namespaces(["a".to_owned(), "b".to_owned()].into()));
     }
 }
