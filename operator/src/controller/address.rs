@@ -10,24 +10,33 @@ use crate::watch::{ChildKind, Children, Hosts};
 /// children are left alone claims nothing.
 ///
 /// # Errors
-/// When the cluster lacks an API that the address needs, or another bot stands against it.
+/// When the cluster lacks an API that the address needs, or may lack it, or another bot stands against it.
 pub fn claim(mut bot: Validated, children: &Children, hosts: &Hosts) -> Result<Validated, Refusal> {
     let Some(expose) =
         bot.deployment.expose.clone().filter(|_| bot.reconciliation == Reconciliation::Enabled)
     else {
         return Ok(bot);
     };
-    if matches!(expose.route, Route::Gateway(_)) && !children.has(ChildKind::HttpRoute) {
-        return Err(Refusal::GatewayApiMissing { live: live(bot, children) });
+    if matches!(expose.route, Route::Gateway(_)) {
+        match children.has(ChildKind::HttpRoute) {
+            Some(true) => {}
+            Some(false) => return Err(Refusal::GatewayApiMissing { live: live(bot, children) }),
+            None => return Err(unknown(ChildKind::HttpRoute, bot, children)),
+        }
     }
     let issued = match expose.tls.clone() {
         Some(TlsSpec { secret_name, issuer_ref: Some(_) }) => Some(secret_name),
         _ => None,
     };
-    if let Some(secret) = &issued
-        && !children.has(ChildKind::Certificate)
-    {
-        return Err(Refusal::CertManagerMissing { secret: secret.clone(), live: live(bot, children) });
+    if let Some(secret) = &issued {
+        match children.has(ChildKind::Certificate) {
+            Some(true) => {}
+            Some(false) => {
+                let secret = secret.clone();
+                return Err(Refusal::CertManagerMissing { secret, live: live(bot, children) });
+            }
+            None => return Err(unknown(ChildKind::Certificate, bot, children)),
+        }
     }
     if let Err(conflict) = hosts.claim(&bot.owner, &expose) {
         return Err(Refusal::Host { conflict, live: live(bot, children) });
@@ -38,10 +47,44 @@ pub fn claim(mut bot: Validated, children: &Children, hosts: &Hosts) -> Result<V
     Ok(bot)
 }
 
+fn unknown(kind: ChildKind, bot: Validated, children: &Children) -> Refusal {
+    Refusal::KindUnknown { kind: kind.as_str(), live: live(bot, children) }
+}
+
 /// What an agent that runs can take over all the same: limits that were lowered must not wait for an address.
 fn live(bot: Validated, children: &Children) -> Option<Box<Validated>> {
     let deployment =
         children.get(ChildKind::Deployment, &bot.owner.namespace, &child_name(&bot.owner.name))?;
     let in_use = deployment.is_of(&bot.owner).then(|| deployment.deployment()?.restart_hash.as_deref());
     (in_use.flatten() == Some(bot.restart_hash.as_str())).then(|| Box::new(bot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::tests::exposed;
+    use super::*;
+    use crate::watch::Triggers;
+    use crate::watch::tests::where_has;
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    #[test]
+    fn a_kind_of_which_nothing_is_known_yet_is_not_said_to_be_missing() {
+        let route = json!({"parentRef": {"name": "gateway"}});
+        let issued = json!({"secretName": "s", "issuerRef": {"kind": "Issuer", "name": "ca"}});
+        let addresses = [
+            (ChildKind::HttpRoute, json!({"host": "a.example.com", "gateway": route})),
+            (ChildKind::Certificate, json!({"host": "a.example.com", "ingress": {}, "tls": issued})),
+        ];
+        for (kind, address) in addresses {
+            let (triggers, _) = Triggers::new(reflector::store().0);
+            let hosts = Hosts::new(triggers);
+            let claimed = |answer| claim(exposed(address.clone()), &where_has(kind, answer), &hosts);
+            let refusal = claimed(None).unwrap_err();
+            assert!(matches!(refusal, Refusal::KindUnknown { .. }), "{refusal}");
+            let refusal = claimed(Some(false)).unwrap_err();
+            assert!(!matches!(refusal, Refusal::KindUnknown { .. }), "{refusal}");
+            claimed(Some(true)).unwrap();
+        }
+    }
 }

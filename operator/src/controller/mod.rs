@@ -82,6 +82,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// again.
 const AWAY: Duration = Duration::from_secs(60);
 
+/// What a start or a hiccup keeps the API server from saying is not told before so many tries: half a minute.
+const UNTOLD: u32 = 5;
+
 /// A reconcile that is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -91,6 +94,9 @@ pub enum Failure {
     /// The status could not be written.
     #[error("writing the status failed: {}; it is tried again", apply::words(.0))]
     Status(#[source] Box<kube::Error>),
+    /// What the cluster has is not known.
+    #[error(transparent)]
+    KindUnknown(Box<Refusal>),
     /// Somebody wrote the bot after it was read.
     #[error("the bot was written by someone else at the same moment; it is looked at again")]
     Outdated,
@@ -110,6 +116,7 @@ impl Failure {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Apply(error) => error.reason(),
+            Self::KindUnknown(refusal) => refusal.reason(),
             Self::Timeout => Reason::ApplyFailed,
             Self::Status(_) => Reason::StatusFailed,
             Self::Outdated => Reason::StatusOutdated,
@@ -193,6 +200,9 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
                 }
                 Err(failed) => Outcome::Failed(failed.reason(), error.insert(failed).to_string()),
             }
+        }
+        Err(refusal @ Refusal::KindUnknown { .. }) if context.backoff.failures(&owner.uid) < UNTOLD => {
+            return Err(Failure::KindUnknown(Box::new(refusal)));
         }
         Err(refusal) => {
             context.metrics.refused(refusal.reason());

@@ -108,6 +108,16 @@ pub enum Refusal {
         /// As above.
         live: Option<Box<Validated>>,
     },
+    /// The API server has not said yet whether it has a kind that the address needs.
+    #[error(
+        "expose: the API server does not say whether it has {kind}, or does not list any; it is asked again"
+    )]
+    KindUnknown {
+        /// The kind.
+        kind: &'static str,
+        /// As above.
+        live: Option<Box<Validated>>,
+    },
     /// Another bot stands against the address.
     #[error("{conflict}")]
     Host {
@@ -126,6 +136,7 @@ impl Refusal {
             Self::MissingConfigMaps { live, .. }
             | Self::CertManagerMissing { live, .. }
             | Self::GatewayApiMissing { live }
+            | Self::KindUnknown { live, .. }
             | Self::Host { live, .. } => live.as_deref(),
             Self::Unreadable(_) | Self::Config(_) | Self::UnknownDefaults { .. } => None,
         }
@@ -139,6 +150,7 @@ impl Refusal {
             Self::MissingConfigMaps { .. } => Reason::MissingConfigMap,
             Self::CertManagerMissing { .. } => Reason::CertManagerMissing,
             Self::GatewayApiMissing { .. } => Reason::GatewayApiMissing,
+            Self::KindUnknown { .. } => Reason::ApplyFailed,
             Self::Host { .. } => Reason::HostConflict,
         }
     }

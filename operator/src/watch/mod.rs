@@ -26,6 +26,8 @@ use crate::controller::{BotRef, Guarded};
 pub use bots::BotWatch;
 pub use cause::{Cause, Causes};
 pub use child_kind::ChildKind;
+#[cfg(test)]
+pub(crate) use children::tests;
 pub use children::{Children, Shown};
 pub use config_maps::ConfigMaps;
 pub use content::{Digest, quantity};

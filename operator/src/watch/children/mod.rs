@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::seen::{Seen, Settled};
 use super::{Cause, ChildKind, Digest, Leases, Scope, Triggers, optional};
-use crate::controller::{Guarded, Owner};
+use crate::controller::Owner;
 use follow::Watch;
 use state::{Key, State};
 
@@ -81,24 +81,19 @@ impl Children {
                     let events = scope.watch_dynamic(&client, &kind.resource(), &config);
                     Watch::new(kind, &state, &triggers, &leases, listed).run(events)
                 };
-                let news = |is_there: bool| {
-                    if !is_there {
-                        state.write().unwrap_or_else(PoisonError::into_inner).clear(kind);
-                    }
-                    if sender.send_replace(Some(is_there)) != Some(is_there) {
-                        triggers.each(is_exposed, Cause::Stages);
-                    }
-                };
+                let news = |is_there| tell(kind, is_there, &state, &sender, &triggers);
                 optional::while_served(served, watch, news).await;
             });
         }
         children
     }
 
-    /// Whether the cluster has a kind.
-    pub fn has(&self, kind: ChildKind) -> bool {
-        let optional = self.optional.iter().find(|(optional, _)| *optional == kind);
-        optional.is_none_or(|(_, available)| *available.borrow() == Some(true))
+    /// Whether the cluster has a kind; none while that is not known.
+    pub fn has(&self, kind: ChildKind) -> Option<bool> {
+        match self.optional.iter().find(|(optional, _)| *optional == kind) {
+            Some((_, available)) => *available.borrow(),
+            None => Some(true),
+        }
     }
 
     /// The Certificates that a bot is among the owners of.
@@ -212,6 +207,49 @@ impl Children {
     }
 }
 
-fn is_exposed(bot: &Guarded) -> bool {
-    bot.0.as_ref().is_ok_and(|bot| bot.spec.get("expose").is_some())
+/// Tells that a kind is there and listed, or that it is not. Every bot looks again: one that wants no such child
+/// any more may have one all the same.
+fn tell(
+    kind: ChildKind,
+    is_there: bool,
+    state: &RwLock<State>,
+    available: &watch::Sender<Option<bool>>,
+    triggers: &Triggers,
+) {
+    if !is_there {
+        state.write().unwrap_or_else(PoisonError::into_inner).clear(kind);
+    }
+    if available.send_replace(Some(is_there)) != Some(is_there) {
+        triggers.each(|_| true, Cause::Stages);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::controller::BotRef;
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    /// Children of a cluster of which so much is known.
+    pub fn where_has(kind: ChildKind, answer: Option<bool>) -> Children {
+        Children { optional: vec![(kind, watch::channel(answer).1)], ..Children::default() }
+    }
+
+    #[test]
+    fn a_kind_that_comes_makes_every_bot_look_for_children_that_it_does_not_want_any_more() {
+        let (bots, mut writer) = reflector::store();
+        let bot = json!({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "spec": {}});
+        writer.apply_watcher_event(&Event::Apply(serde_json::from_value(bot).unwrap()));
+        let (triggers, mut triggered) = Triggers::new(bots);
+        let (sender, _available) = watch::channel(None);
+        let mut told = |is_there| {
+            tell(ChildKind::HttpRoute, is_there, &RwLock::default(), &sender, &triggers);
+            triggered.try_recv().ok()
+        };
+        assert_eq!(told(true), Some(BotRef::new("a").within("n")));
+        assert_eq!(told(true), None, "no news");
+        assert_eq!(told(false), Some(BotRef::new("a").within("n")));
+    }
 }
