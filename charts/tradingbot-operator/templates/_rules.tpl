@@ -12,7 +12,7 @@ asked: one that is not used fails there as one that is missing does.
 - apiGroups: [trading.three-rivers-tech.com]
   resources: [tradingbots/status]
   verbs: [patch]
-# list, watch: watch/children.rs; of ConfigMaps also watch/config_maps.rs, the names of all, so that a bot
+# list, watch: watch/children; of ConfigMaps also watch/config_maps.rs, the names of all, so that a bot
 # whose bars are missing heals when they come; of Leases also watch/leases.rs, whether an agent lives.
 # create, patch: controller/apply. get: the same, to see whose an object is that is in the way. delete: the same, what a
 # former bot of the same name left behind and what a bot no longer asks for.

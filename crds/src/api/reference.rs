@@ -40,7 +40,7 @@ const HEAD: &str = "\
 ## spec
 
 A field that is left out has its default, of the version of the defaults that the bot was made with
-([operator.md](lifecycle.md#defaults)). *On change* says what a change does to a bot that runs:
+([lifecycle.md](lifecycle.md#defaults)). *On change* says what a change does to a bot that runs:
 
 | On change | |
 |---|---|
