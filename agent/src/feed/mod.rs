@@ -61,3 +61,29 @@ impl FeedHealth {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_tell_of_every_reason_of_the_condition() {
+        let page = include_str!("../../../docs/status.md");
+        let (_, section) = page.split_once("\n## Reasons of `FeedHealthy`\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let told: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let next = |health: &FeedHealth| match health {
+            FeedHealth::Starting => Some(FeedHealth::Replaying),
+            FeedHealth::Replaying => Some(FeedHealth::Finished),
+            FeedHealth::Finished => Some(FeedHealth::Broken("*the file, and what is wrong with it*".into())),
+            FeedHealth::Broken(_) => None,
+        };
+        let rows: Vec<String> = std::iter::successors(Some(FeedHealth::Starting), next)
+            .map(|health| {
+                let status = if health.is_healthy() { "True" } else { "False" };
+                format!("| `{}` | `{status}` | {} |", health.reason(), health.message())
+            })
+            .collect();
+        assert_eq!(told, rows);
+    }
+}
