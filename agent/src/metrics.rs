@@ -1,4 +1,4 @@
-//! Every metric of the agent: names and meanings are declared here and nowhere else.
+//! Every metric of the agent: names and meanings are declared here and nowhere else. docs/metrics.md lists them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -126,7 +126,11 @@ impl Metrics {
         registry.register("drawdown_percent", "Distance of equity below its peak", metrics.drawdown.clone());
         registry.register("open_positions", "Open positions", metrics.positions.clone());
         registry.register("lease_held", "1 while this process may open positions", metrics.lease.clone());
-        registry.register("feed_healthy", "1 while prices arrive", metrics.feed_healthy.clone());
+        registry.register(
+            "feed_healthy",
+            "0 while the data of the feed cannot be used",
+            metrics.feed_healthy.clone(),
+        );
         registry.register("market_time_seconds", "Market time, since 1970", metrics.market_time.clone());
         registry.register(
             "last_cycle_time_seconds",
@@ -238,6 +242,50 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The rows of docs/metrics.md that a text makes: name as it is scraped, type, labels and meaning.
+    fn rows(text: &str) -> Vec<String> {
+        let families = text.split("# HELP ").skip(1);
+        let row = |family: &str| {
+            let mut lines = family.lines();
+            let (_, meaning) = lines.next()?.split_once(' ')?;
+            let kind = lines.next()?.rsplit(' ').next()?;
+            let sample = lines.next()?;
+            let name = sample.split(['{', ' ']).next()?;
+            let (before, _) = sample.rsplit_once("=\"").unwrap_or_default();
+            let labels = before.split("=\"").filter_map(|part| part.rsplit([',', '{']).next());
+            let labels: Vec<_> =
+                labels.filter(|label| !label.is_empty()).map(|label| format!("`{label}`")).collect();
+            Some(format!("| `{name}` | {kind} | {} | {meaning} |", labels.join(", ")))
+        };
+        families.map(|family| row(family).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_documents_tell_of_every_metric() {
+        let page = include_str!("../../docs/metrics.md");
+        let (_, section) = page.split_once("\n## Agent\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let told: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let metrics = Metrics::new("default", "majors");
+        let kind = Kind { kind: "bar" };
+        metrics.events.get_or_create(&kind).inc();
+        metrics.outputs.get_or_create(&kind).inc();
+        metrics.decisions.get_or_create(&DecisionLabels { outcome: "hold", reason: "" }).inc();
+        metrics.refused.get_or_create(&RefusedLabels { reason: "Stale".into() }).inc();
+        metrics.loop_state.get_or_create(&StateLabel { state: "Idle".into() }).set(1);
+        metrics.lease_failure("conflict");
+        let text = metrics.text().unwrap();
+        assert_eq!(told, rows(&text), "the rows should be:\n{}", rows(&text).join("\n"));
+        // The text leaves out what has no sample yet.
+        for declared in format!("{:?}", metrics.registry).split("Descriptor { name: \"").skip(1) {
+            let name = declared.split('"').next().unwrap();
+            assert!(
+                text.contains(&format!("# TYPE tradingbot_{name} ")),
+                "this test makes no sample of {name}"
+            );
+        }
+    }
 
     #[test]
     fn the_text_is_complete_and_well_formed() {

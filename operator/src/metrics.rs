@@ -1,4 +1,4 @@
-//! What the operator counts.
+//! Every metric of the operator: names and meanings are declared here and nowhere else. docs/metrics.md lists them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -35,17 +35,20 @@ pub struct Metrics {
     reconciles: Counter,
     errors: Family<ByReason, Counter>,
     calls: Family<Call, Counter>,
+    leading: Gauge,
 }
 
 impl Metrics {
-    /// Registers them.
-    pub fn new(registry: &mut Registry) -> Self {
+    /// The metrics of an operator that has these bots in view, and what shows them.
+    pub fn new(bots: Store<Guarded>) -> (Self, Registry) {
+        let mut registry = Registry::default();
         let buckets = [0.000_1, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
         let metrics = Self {
             duration: Histogram::new(buckets),
             reconciles: Counter::default(),
             errors: Family::default(),
             calls: Family::default(),
+            leading: Gauge::default(),
         };
         registry.register(
             "tradingbot_operator_reconcile_duration_seconds",
@@ -60,10 +63,21 @@ impl Metrics {
         );
         registry.register(
             "tradingbot_operator_api_calls",
-            "Calls of the API server other than watches, by resource and verb",
+            "Calls of the API server for bots, watches aside, by resource and verb",
             metrics.calls.clone(),
         );
-        metrics
+        registry.register(
+            "tradingbot_operator_leading",
+            "Whether this process is the one that writes",
+            metrics.leading.clone(),
+        );
+        registry.register_collector(Box::new(Bots(bots)));
+        (metrics, registry)
+    }
+
+    /// Says whether this process writes.
+    pub fn leads(&self, leads: bool) {
+        self.leading.set(leads.into());
     }
 
     /// Begins a reconcile.
@@ -104,7 +118,7 @@ impl Timer {
 }
 
 /// Counts bots by their readiness, and says when their certificates run out, when it is asked.
-pub struct Bots(pub Store<Guarded>);
+struct Bots(Store<Guarded>);
 
 impl fmt::Debug for Bots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,7 +132,7 @@ impl Collector for Bots {
         let ready = bots.iter().filter(|bot| is_ready(bot)).count();
         let mut metric = encoder.encode_descriptor(
             "tradingbot_operator_bots",
-            "TradingBots, by whether they are ready",
+            "TradingBots, by whether they are ready.",
             None,
             prometheus_client::metrics::MetricType::Gauge,
         )?;
@@ -128,7 +142,7 @@ impl Collector for Bots {
         }
         let mut metric = encoder.encode_descriptor(
             "tradingbot_certificate_expiry_timestamp_seconds",
-            "When the certificate of a bot's address runs out, since 1970",
+            "When the certificate of a bot's address runs out, since 1970.",
             None,
             prometheus_client::metrics::MetricType::Gauge,
         )?;
@@ -163,14 +177,64 @@ mod tests {
     use kube::runtime::watcher::Event;
     use serde_json::json;
 
+    /// The rows of docs/metrics.md that a text makes: name as it is scraped, type, labels and meaning.
+    fn rows(text: &str) -> Vec<String> {
+        let families = text.split("# HELP ").skip(1);
+        let row = |family: &str| {
+            let mut lines = family.lines();
+            let (name, meaning) = lines.next()?.split_once(' ')?;
+            let kind = lines.next()?.rsplit(' ').next()?;
+            let sample = lines.next()?;
+            let name = if kind == "histogram" { name } else { sample.split(['{', ' ']).next()? };
+            let (before, _) = sample.rsplit_once("=\"").unwrap_or_default();
+            let labels = before.split("=\"").filter_map(|part| part.rsplit([',', '{']).next());
+            let labels: Vec<_> =
+                labels.filter(|label| !label.is_empty()).map(|label| format!("`{label}`")).collect();
+            Some(format!("| `{name}` | {kind} | {} | {meaning} |", labels.join(", ")))
+        };
+        families.map(|family| row(family).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_documents_tell_of_every_metric() {
+        let page = include_str!("../../docs/metrics.md");
+        let (_, section) = page.split_once("\n## Operator\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let told: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let (text, registry) = everything();
+        assert_eq!(told, rows(&text), "the rows should be:\n{}", rows(&text).join("\n"));
+        // The text leaves out what has no sample yet.
+        for declared in format!("{registry:?}").split("Descriptor { name: \"").skip(1) {
+            let name = declared.split('"').next().unwrap();
+            assert!(text.contains(&format!("# TYPE {name} ")), "this test makes no sample of {name}");
+        }
+    }
+
     #[test]
     fn what_happened_is_in_the_text() {
-        let mut registry = Registry::default();
-        let metrics = Metrics::new(&mut registry);
+        let (text, _) = everything();
+        for line in [
+            "tradingbot_operator_reconciles_total 2",
+            "tradingbot_operator_reconcile_errors_total{reason=\"ApplyFailed\"} 1",
+            "tradingbot_operator_api_calls_total{resource=\"Deployment\",verb=\"create\"} 1",
+            "tradingbot_operator_leading 1",
+            "tradingbot_operator_bots{ready=\"true\"} 1",
+            "tradingbot_operator_bots{ready=\"false\"} 2",
+            "tradingbot_certificate_expiry_timestamp_seconds{namespace=\"n\",name=\"b\"} 3600",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches("expiry_timestamp_seconds{").count(), 1, "only who has a certificate");
+    }
+
+    /// The text of an operator in which every metric has a sample.
+    fn everything() -> (String, Registry) {
+        let (store, mut writer) = reflector::store::<Guarded>();
+        let (metrics, registry) = Metrics::new(store);
         metrics.start().failed(Reason::ApplyFailed);
         metrics.start().done();
         metrics.call("Deployment", "create");
-        let (store, mut writer) = reflector::store::<Guarded>();
+        metrics.leads(true);
         for (name, status) in [("a", "True"), ("b", "False"), ("c", "False")] {
             let condition = json!({"type": "Ready", "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
             let mut bot =
@@ -180,19 +244,8 @@ mod tests {
             }
             writer.apply_watcher_event(&Event::Apply(serde_json::from_value(bot).unwrap()));
         }
-        registry.register_collector(Box::new(Bots(store)));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        for line in [
-            "tradingbot_operator_reconciles_total 2",
-            "tradingbot_operator_reconcile_errors_total{reason=\"ApplyFailed\"} 1",
-            "tradingbot_operator_api_calls_total{resource=\"Deployment\",verb=\"create\"} 1",
-            "tradingbot_operator_bots{ready=\"true\"} 1",
-            "tradingbot_operator_bots{ready=\"false\"} 2",
-            "tradingbot_certificate_expiry_timestamp_seconds{namespace=\"n\",name=\"b\"} 3600",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-        assert_eq!(text.matches("expiry_timestamp_seconds{").count(), 1, "only who has a certificate");
+        (text, registry)
     }
 }

@@ -14,8 +14,6 @@ use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Config, Resource};
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +26,7 @@ use crate::controller::{
     Backoff, BotRef, Context, Events, Guarded, Installation, Looks, Shares, reconcile, wait_after,
 };
 use crate::leader::{Candidacy, Election, Fence, fenced};
-use crate::metrics::{Bots, Metrics};
+use crate::metrics::Metrics;
 use crate::patience::{LONGEST_SILENCE, patient};
 use crate::server::{self, Shown};
 use crate::watch::{BotWatch, Cause, Children, ConfigMaps, Hosts, Leases, Pods, Scope, Secrets, Triggers};
@@ -82,16 +80,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot serve at {}; choose another --address", options.address))?;
     let stop = stop_on_signal()?;
-    let mut registry = Registry::default();
-    let metrics = Metrics::new(&mut registry);
-    let leading = Gauge::default();
-    registry.register(
-        "tradingbot_operator_leading",
-        "Whether this process is the one that writes",
-        leading.clone(),
-    );
     let (bots, writer) = reflector::store::<Guarded>();
-    registry.register_collector(Box::new(Bots(bots.clone())));
+    let (metrics, registry) = Metrics::new(bots.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let shown = Shown { ready: Arc::clone(&ready), registry: Arc::new(registry) };
     let served = tokio::spawn(server::serve(listener, shown, stop.clone()));
@@ -127,7 +117,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (listed, bots_listed) = watch::channel(false);
     tasks.spawn(tell_ready(Arc::clone(&context), bots_listed, ready));
     let (scope, concurrency) = (options.scope, options.concurrency);
-    let work = Work { context, scope, concurrency, bots, watch, listed, triggers, triggered, leading };
+    let work = Work { context, scope, concurrency, bots, watch, listed, triggers, triggered };
     tokio::select! {
         () = work.run(&fence, &stop) => {}
         () = async { stop.cancelled().await; tokio::time::sleep(WRITE_GRACE).await } => {
@@ -179,7 +169,6 @@ struct Work {
     listed: watch::Sender<bool>,
     triggers: Triggers,
     triggered: UnboundedReceiver<BotRef>,
-    leading: Gauge,
 }
 
 impl Work {
@@ -190,9 +179,9 @@ impl Work {
                 biased;
                 () = stop.cancelled() => {}
                 () = fence.opened() => {
-                    self.leading.set(1);
+                    self.context.metrics.leads(true);
                     self.lead(fence, stop).await;
-                    self.leading.set(0);
+                    self.context.metrics.leads(false);
                 }
                 () = self.watch(None) => {}
             }
