@@ -11,10 +11,16 @@ chart=charts/tradingbot-operator
 
 module=$(cd tests/lab/tools/kubernetes && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
 schemas=$TRADINGBOT_CACHE/schemas
-certs=$(cd tests/lab/tools/cert-manager && go mod download -json github.com/cert-manager/cert-manager | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+# The files of a Go module, in the version that a family of the lab's tools requires.
+files() {
+  (cd "tests/lab/tools/$1" && go mod download -json "$2" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+}
+certs=$(files cert-manager github.com/cert-manager/cert-manager)
+monitors=$(files prometheus-operator github.com/prometheus-operator/prometheus-operator)
 cargo run --quiet -p tests --bin kubeconform-schemas -- \
   "$module/api/openapi-spec/swagger.json" "$schemas" crds/yaml/*.yaml \
-  "$certs"/deploy/crds/cert-manager.io_{certificates,clusterissuers,issuers}.yaml
+  "$certs"/deploy/crds/cert-manager.io_{certificates,clusterissuers,issuers}.yaml \
+  "$monitors"/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
 
 check() {
   "$kubeconform" -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" -

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use operator::controller::{Installation, NetworkPolicyOptions};
 use operator::leader::{Candidacy, Terms};
@@ -28,6 +29,11 @@ struct RunArgs {
     /// Image of the agents whose bot names none. Pin it: it is what trades.
     #[arg(long, env = "AGENT_IMAGE")]
     agent_image: String,
+    /// Secret to pull agents' images with; it must exist in the namespace of each bot. For more of them: several times,
+    /// or with commas between them.
+    #[arg(long, env = "AGENT_IMAGE_PULL_SECRET", value_name = "SECRET", value_delimiter = ',')]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    agent_image_pull_secret: Vec<String>,
     /// What the network policies of all bots have in common, as JSON: `{"enabled": true, "apiServer": {"cidr": "",
     /// "port": 6443}, "dns": [], "egressPorts": [5432, 11434], "ingressFrom": [{"namespaceSelector": {}}]}` unless it
     /// says otherwise.
@@ -74,6 +80,7 @@ async fn main() -> anyhow::Result<()> {
     run(Options {
         installation: Installation {
             agent_image: arguments.agent_image,
+            agent_image_pull_secrets: arguments.agent_image_pull_secret.into(),
             network_policy: Arc::new(arguments.network_policy),
         },
         address: arguments.address,
@@ -83,4 +90,49 @@ async fn main() -> anyhow::Result<()> {
         election,
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use serde_yaml::Value;
+
+    #[test]
+    fn the_documents_tell_of_every_flag_and_the_chart_sets_what_they_say_it_sets() {
+        let page = include_str!("../../docs/operation.md");
+        let (_, section) = page.split_once("\n## Flags\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let told: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let mut command = Cli::command();
+        command.build();
+        let flags = command.find_subcommand("run").unwrap().get_arguments();
+        let flags = flags.filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
+        let rows: Vec<String> = flags
+            .map(|flag| {
+                let (long, env) = (flag.get_long().unwrap(), flag.get_env().unwrap().to_str().unwrap());
+                let default = match flag.get_default_values() {
+                    [default] => format!("`{}`", default.to_str().unwrap()),
+                    _ if flag.is_required_set() => "must be given".to_owned(),
+                    _ => String::new(),
+                };
+                format!("| `--{long}` | `{env}` | {default} | ")
+            })
+            .collect();
+        assert_eq!(told.len(), rows.len(), "one row for each flag:\n{}", rows.join("\n"));
+        let values: Value =
+            serde_yaml::from_str(include_str!("../../charts/tradingbot-operator/values.yaml")).unwrap();
+        let deployment = include_str!("../../charts/tradingbot-operator/templates/deployment.yaml");
+        for (row, told) in rows.iter().zip(told) {
+            let chart = told.strip_prefix(row.as_str()).unwrap_or_else(|| panic!("docs/operation.md: {row}"));
+            let env = row.split('`').nth(3).unwrap();
+            let is_set = deployment.contains(&format!("- name: {env}\n"));
+            assert_eq!(is_set, chart != "|", "whether the chart sets {env}");
+            // Of what the chart sets, some comes from a value.
+            for path in chart.split('`').skip(1).step_by(2) {
+                let value = path.split('.').try_fold(&values, |value, key| value.get(key));
+                assert!(value.is_some(), "values.yaml has no {path}");
+            }
+        }
+    }
 }

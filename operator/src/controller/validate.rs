@@ -18,6 +18,8 @@ use crate::watch::HostConflict;
 pub struct Installation {
     /// The image of bots that name none.
     pub agent_image: String,
+    /// The Secrets to pull agents' images with, in the bots' namespaces.
+    pub agent_image_pull_secrets: Arc<[String]>,
     /// What the network policies of all bots have in common.
     pub network_policy: Arc<NetworkPolicyOptions>,
 }
@@ -39,6 +41,8 @@ pub struct Validated {
     pub image: String,
     /// The image that a bot which names none runs: kept with the Deployment.
     pub default_image: String,
+    /// The Secrets to pull it with.
+    pub image_pull_secrets: Arc<[String]>,
     /// The version of the defaults that it was made with: kept with the Deployment.
     pub defaults_version: u32,
     /// What the network policies of all bots have in common.
@@ -167,7 +171,7 @@ pub fn validate(
     installation: &Installation,
 ) -> Result<Validated, Refusal> {
     let Dereferenced { missing_config_maps, image_in_use, defaults_in_use, restart_hash_in_use } = found;
-    let Installation { agent_image, network_policy } = installation;
+    let Installation { agent_image, agent_image_pull_secrets, network_policy } = installation;
     // A new operator brings new defaults; a bot that exists keeps those that it was made with.
     let defaults_version = match defaults_in_use {
         None => DEFAULTS_VERSION,
@@ -202,6 +206,7 @@ pub fn validate(
         deployment,
         image,
         default_image,
+        image_pull_secrets: Arc::clone(agent_image_pull_secrets),
         defaults_version,
         network_policy: Arc::clone(network_policy),
         bars,
