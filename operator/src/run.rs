@@ -13,7 +13,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
-use kube::{Client, Config, Resource};
+use kube::{Config, Resource};
 use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use crate::controller::{
     Backoff, BotRef, Context, Events, Guarded, Installation, Looks, Shares, reconcile, wait_after,
 };
-use crate::leader::{Candidacy, Election, Fence, fenced};
+use crate::leader::{Candidacy, Election, Fence, fenced, unfenced};
 use crate::metrics::Metrics;
 use crate::patience::{LONGEST_SILENCE, patient};
 use crate::server::{self, Shown};
@@ -66,15 +66,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     // A container that starts again in the same pod is another process: it waits like any other.
     let identity = format!("{}_{:08x}", options.name, rand::rng().random::<u32>());
     config.headers.push((USER_AGENT, user_agent(&identity)?));
-    let unfenced = Client::try_from(config.clone()).context("the kubeconfig makes no client")?;
-    let (fence, client) = match &options.election {
-        None => (Fence::open(), unfenced.clone()),
-        Some(candidacy) => {
-            let fence = Fence::closed(candidacy.terms);
-            let client = fenced(&config, &fence).context("the kubeconfig makes no client")?;
-            (fence, client)
-        }
+    let fence = match &options.election {
+        None => Fence::open(),
+        Some(candidacy) => Fence::closed(candidacy.terms),
     };
+    let client = fenced(&config, &fence).context("the kubeconfig makes no client")?;
+    let of_lease = unfenced(config).context("the kubeconfig makes no client")?;
 
     let listener = TcpListener::bind(options.address)
         .await
@@ -111,7 +108,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tasks.spawn(async move { leases.expire(again).await });
     let resign = CancellationToken::new();
     let elected = options.election.map(|candidacy| {
-        let election = Election::new(unfenced, &candidacy, identity, fence.clone());
+        let election = Election::new(of_lease, &candidacy, identity, fence.clone());
         tokio::spawn(election.run(resign.clone()))
     });
     let (listed, bots_listed) = watch::channel(false);

@@ -1,4 +1,6 @@
-//! A client whose writes stop at a fence.
+//! Two clients: one whose writes stop at a fence, and one for the Lease itself.
+
+use std::time::Duration;
 
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
@@ -28,7 +30,7 @@ pub fn fenced(config: &Config, fence: &Fence) -> Result<Client, kube::Error> {
     let connections = legacy::Client::builder(TokioExecutor::new()).build::<_, FencedBody<Body>>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .layer(RetryLayer::new(RetryPolicy::server_retry()))
+        .layer(RetryLayer::new(retries()?))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .layer(fence.clone())
@@ -37,11 +39,28 @@ pub fn fenced(config: &Config, fence: &Fence) -> Result<Client, kube::Error> {
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 
+/// A client that tries nothing twice: the election knows better when to.
+///
+/// # Errors
+/// As above.
+pub fn unfenced(mut config: Config) -> Result<Client, kube::Error> {
+    config.default_retry = false;
+    Client::try_from(config)
+}
+
+/// What was too much for the API server is tried again for a second at most. Whoever called does the rest: kube's
+/// own policy waits longer and longer, minutes at last, while the API server is long well again.
+fn retries() -> Result<RetryPolicy, kube::Error> {
+    RetryPolicy::new(Duration::from_millis(5), Duration::from_secs(2), 6, true)
+        .map_err(|error| kube::Error::Service(error.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::Api;
@@ -72,6 +91,35 @@ mod tests {
             }
         });
         Config::new(format!("http://{address}").parse().unwrap())
+    }
+
+    /// A server that has no time for anybody, and how often it said so.
+    fn busy() -> (Config, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                count.fetch_add(1, Ordering::Relaxed);
+                let answer = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (Config::new(format!("http://{address}").parse().unwrap()), asked)
+    }
+
+    #[tokio::test]
+    async fn a_busy_server_is_asked_again_for_a_moment_and_for_the_lease_not_at_all() {
+        for (is_fenced, requests) in [(true, 7), (false, 1)] {
+            let (config, asked) = busy();
+            let client = if is_fenced { fenced(&config, &Fence::open()) } else { unfenced(config) };
+            let api = Api::<ConfigMap>::default_namespaced(client.unwrap());
+            let list = tokio::time::timeout(Duration::from_secs(20), api.list(&Default::default())).await;
+            list.expect("it is given up").expect_err("it had no time");
+            assert_eq!(asked.load(Ordering::Relaxed), requests);
+        }
     }
 
     #[tokio::test]

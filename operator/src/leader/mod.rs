@@ -27,7 +27,7 @@ use crate::watch::{Events, version};
 use clock::BootTime;
 use terms::{Candidate, Move, Record};
 
-pub use client::fenced;
+pub use client::{fenced, unfenced};
 pub use fence::{Fence, Fenced};
 pub use terms::Terms;
 
