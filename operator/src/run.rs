@@ -37,6 +37,9 @@ const HTTP_GRACE: Duration = Duration::from_millis(500);
 /// Nor for writes that the API server does not answer.
 const WRITE_GRACE: Duration = Duration::from_secs(5);
 
+/// Nor for the Lease to be released: it runs out.
+const RESIGN_GRACE: Duration = Duration::from_secs(10);
+
 /// What `run` is told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -124,7 +127,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     stop.cancel();
     resign.cancel();
     if let Some(elected) = elected {
-        elected.await.context("the election ended")?;
+        match tokio::time::timeout(RESIGN_GRACE, elected).await {
+            Ok(ended) => ended.context("the election ended")?,
+            Err(_) => warn!("the Lease was not released in time; it runs out"),
+        }
     }
     // Whoever keeps a connection open, or a request unfinished, is not waited for.
     if let Ok(served) = tokio::time::timeout(HTTP_GRACE, served).await {

@@ -1,8 +1,9 @@
 //! Keeps a process that leads no more from writing.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +28,15 @@ pub struct Fence {
     until: Arc<watch::Sender<BootTime>>,
     /// How long a write may take. None: as long as it likes.
     patience: Option<Duration>,
+    unanswered: Arc<Mutex<Unanswered>>,
     now: fn() -> BootTime,
+}
+
+/// The writes that began and were not answered, also those that were given up: until when each may be done.
+#[derive(Debug, Default)]
+struct Unanswered {
+    begun: u64,
+    until: HashMap<u64, BootTime>,
 }
 
 /// A write that was refused.
@@ -44,7 +53,7 @@ pub enum Fenced {
 impl Fence {
     /// For a process that has no rival: never closed.
     pub fn open() -> Self {
-        Self { until: Arc::new(watch::Sender::new(BootTime::MAX)), patience: None, now: BootTime::now }
+        Self::new(BootTime::MAX, None, BootTime::now)
     }
 
     /// For one that has: closed until its first term begins.
@@ -53,8 +62,11 @@ impl Fence {
     }
 
     fn with_clock(terms: Terms, now: fn() -> BootTime) -> Self {
-        let until = BootTime::from_start(Duration::ZERO);
-        Self { until: Arc::new(watch::Sender::new(until)), patience: Some(terms.margin()), now }
+        Self::new(BootTime::from_start(Duration::ZERO), Some(terms.margin()), now)
+    }
+
+    fn new(until: BootTime, patience: Option<Duration>, now: fn() -> BootTime) -> Self {
+        Self { until: Arc::new(watch::Sender::new(until)), patience, unanswered: Arc::default(), now }
     }
 
     /// Lets writes begin until a moment.
@@ -90,13 +102,32 @@ impl Fence {
         }
     }
 
-    /// When a write that begins now has to be answered.
-    fn begin(&self) -> Result<BootTime, Fenced> {
+    /// Whether a write may still be on its way: it was not answered, and its time is not up.
+    pub fn is_in_doubt(&self) -> bool {
         let now = (self.now)();
+        self.unanswered().until.values().any(|until| *until > now)
+    }
+
+    /// When a write that begins now has to be answered, and by which number it is then known.
+    fn begin(&self) -> Result<(BootTime, u64), Fenced> {
+        let now = (self.now)();
+        let until = self.patience.map_or(BootTime::MAX, |patience| now.after(patience));
+        let mut unanswered = self.unanswered();
+        // Looked at under the lock: whoever closes the fence and then asks for doubts misses none.
         if *self.until.borrow() <= now {
             return Err(Fenced::NotLeading);
         }
-        Ok(self.patience.map_or(BootTime::MAX, |patience| now.after(patience)))
+        unanswered.begun += 1;
+        let number = unanswered.begun;
+        if self.patience.is_some() {
+            unanswered.until.retain(|_, until| *until > now);
+            unanswered.until.insert(number, until);
+        }
+        Ok((until, number))
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Unanswered> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,8 +174,8 @@ where
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return Box::pin(self.inner.call(request.map(until_end(BootTime::MAX))));
         }
-        let until = match self.fence.begin() {
-            Ok(until) => until,
+        let (until, number) = match self.fence.begin() {
+            Ok(begun) => begun,
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal.into()))),
         };
         let mut request = request.map(until_end(until));
@@ -154,6 +185,7 @@ where
             *request.uri_mut() = uri;
         }
         let call = self.inner.call(request);
+        let fence = self.fence.clone();
         Box::pin(async move {
             let mut call = std::pin::pin!(call);
             let guarded = std::future::poll_fn(move |context| {
@@ -161,7 +193,12 @@ where
                 if now() >= until { Poll::Ready(None) } else { call.as_mut().poll(context).map(Some) }
             });
             match tokio::time::timeout(patience, guarded).await {
-                Ok(Some(answer)) => answer,
+                Ok(Some(Ok(answer))) => {
+                    fence.unanswered().until.remove(&number);
+                    Ok(answer)
+                }
+                // The connection may have broken after the write was sent.
+                Ok(Some(Err(error))) => Err(error),
                 Ok(None) | Err(_) => Err(Fenced::TooLate(patience).into()),
             }
         })
@@ -308,6 +345,28 @@ mod tests {
         let Poll::Ready(answer) = write.as_mut().poll(&mut context) else { panic!("it goes on") };
         assert_eq!(refusal(answer), Fenced::TooLate(Duration::from_millis(1500)));
         assert_eq!(server.polled.load(Ordering::Relaxed), before, "the call was not let go on");
+    }
+
+    #[tokio::test]
+    async fn a_write_is_in_doubt_until_it_is_answered_or_its_time_is_up() {
+        let fence = fence();
+        fence.extend(moment(20_000));
+        let mut answering = fence.layer(Server { answers: true, ..Server::default() });
+        answering.call(request(Method::PATCH)).await.unwrap();
+        assert!(!fence.is_in_doubt(), "it was answered");
+        let mut silent = fence.layer(Server::default());
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut read = silent.call(request(Method::GET));
+        assert!(read.as_mut().poll(&mut context).is_pending());
+        assert!(!fence.is_in_doubt(), "it only reads");
+        let mut write = silent.call(request(Method::PATCH));
+        assert!(write.as_mut().poll(&mut context).is_pending());
+        drop(write);
+        fence.close();
+        at(11_499);
+        assert!(fence.is_in_doubt(), "whoever waited for it is gone, and it is not");
+        at(11_500);
+        assert!(!fence.is_in_doubt());
     }
 
     #[test]

@@ -232,11 +232,19 @@ impl Election {
         self.events = look(&self.api, &self.name, self.terms.renew_every());
     }
 
-    /// Lets go of the Lease, so that nobody has to wait for its end.
+    /// Lets go of the Lease, so that nobody has to wait for its end; unless a write may still be done: another
+    /// leader's must not come before it.
     async fn release(mut self) {
         let led = self.fence.left().is_some();
         self.fence.close();
         let Some(Some(mut lease)) = self.known.take().filter(|_| led) else { return };
+        if self.fence.is_in_doubt() {
+            warn!(
+                lease = self.name,
+                "the Lease runs out instead of being released: a write was not answered"
+            );
+            return;
+        }
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime(Timestamp::now()));
@@ -307,6 +315,11 @@ fn renewed(lease: Option<&Lease>, identity: &str, terms: Terms, now: Timestamp) 
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -325,6 +338,51 @@ mod tests {
         let taken = renewed(Some(&renewed_by_a), "b", Terms::new(4), late).spec.unwrap();
         assert_eq!((taken.acquire_time, taken.lease_transitions), (Some(MicroTime(late)), Some(1)));
         assert_eq!(taken.holder_identity.as_deref(), Some("b"));
+    }
+
+    /// A server that takes a PUT for done and answers nothing else, and how many it took.
+    fn server() -> (kube::Config, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let puts = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&puts);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || {
+                    let mut request = [0; 4096];
+                    let length = stream.read(&mut request).unwrap();
+                    if request[..length].starts_with(b"PUT") {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+                    }
+                    stream.read_to_end(&mut Vec::new()).ok();
+                });
+            }
+        });
+        (kube::Config::new(format!("http://{address}").parse().unwrap()), puts)
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_released_unless_a_write_may_still_be_done() {
+        for (is_in_doubt, puts) in [(false, 1), (true, 0)] {
+            let (config, taken) = server();
+            let terms = Terms::new(40);
+            let fence = Fence::closed(terms);
+            fence.extend(BootTime::MAX);
+            let candidacy = Candidacy { namespace: None, lease: "x".into(), terms };
+            let of_lease = unfenced(config.clone()).unwrap();
+            let mut election = Election::new(of_lease, &candidacy, "me".into(), fence.clone());
+            election.known = Some(Some(renewed(None, "me", terms, Timestamp::now())));
+            if is_in_doubt {
+                let api = Api::<Lease>::default_namespaced(fenced(&config, &fence).unwrap());
+                let (parameters, lease) = (PostParams::default(), Lease::default());
+                let write = api.create(&parameters, &lease);
+                tokio::time::timeout(Duration::from_millis(100), write).await.expect_err("no answer");
+            }
+            election.release().await;
+            assert_eq!(taken.load(Ordering::Relaxed), puts);
+        }
     }
 
     #[test]
