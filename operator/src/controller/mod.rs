@@ -4,6 +4,8 @@
 mod address;
 pub mod apply;
 mod backoff;
+#[cfg(test)]
+pub(crate) mod bench;
 mod bot;
 pub mod build;
 mod dereference;
@@ -68,6 +70,8 @@ pub struct Context {
     pub events: Events,
     /// The bots that fail.
     pub backoff: Backoff,
+    /// The bots that somebody else wrote at the same moment.
+    pub outdated: Backoff,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -155,6 +159,7 @@ pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     };
     match result {
         Ok(()) => {
+            context.outdated.reset(&owner.uid);
             let rest = context.causes.rest(&bot_ref);
             timer.done();
             Ok(rest.map_or_else(Action::await_change, Action::requeue))
@@ -392,20 +397,20 @@ async fn leases_anew(owner: &Owner, context: &Context) -> Result<Connection, Fai
 /// How long to wait after a failure.
 pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
     let uid = bot.meta().uid.clone().unwrap_or_default();
-    let wait = context.backoff.failed(&uid).max(Duration::from_millis(100));
-    if matches!(failure, Failure::Outdated) {
-        // The watch shows in a moment what was written in between.
-        let wait = wait / 10;
+    let wait = if matches!(failure, Failure::Outdated) {
+        // Nothing is wrong with the bot: what it failed with before is not tried later for that.
         debug!(namespace = bot.meta().namespace, bot = bot.meta().name, "{failure}");
-        context.causes.stages_in(BotRef::from_obj(&*bot), wait);
-        return Action::requeue(wait);
-    }
+        context.outdated.failed(&uid)
+    } else {
+        let wait = context.backoff.failed(&uid).max(Duration::from_millis(100));
+        warn!(
+            namespace = bot.meta().namespace, bot = bot.meta().name, reason = failure.reason().as_str(),
+            error = %failure, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "reconcile failed"
+        );
+        wait
+    };
     context.causes.stages_in(BotRef::from_obj(&*bot), wait);
-    warn!(
-        namespace = bot.meta().namespace, bot = bot.meta().name, reason = failure.reason().as_str(),
-        error = %failure, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        "reconcile failed"
-    );
     Action::requeue(wait)
 }
 
@@ -417,9 +422,13 @@ impl Context {
         self.leases.forget(bot_ref.namespace.as_deref().unwrap_or_default(), &bot_ref.name);
         if let Some(uid) = &bot.meta().uid {
             self.backoff.reset(uid);
+            self.outdated.reset(uid);
             self.looks.forget(uid);
             self.shares.forget(uid);
             self.secrets.forget(uid);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
