@@ -194,13 +194,11 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
             built = Some(Built { expose: validated.deployment.expose.clone().map(Box::new) });
             match applied {
                 Ok(applied) => {
-                    if let Some(wait) = applied.look_again {
-                        context.causes.stages_in(owner.bot_ref(), wait);
-                    }
+                    look_again(applied, owner, context);
                     Outcome::Applied
                 }
                 Err(ApplyError::BotEnding) => {
-                    debug!(namespace = owner.namespace, bot = owner.name, "the bot is being deleted");
+                    ending(owner);
                     return Ok(());
                 }
                 Err(failed) => Outcome::Failed(failed.reason(), error.insert(failed).to_string()),
@@ -213,15 +211,24 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
             context.metrics.refused(refusal.reason());
             let before = bot.0.as_ref().ok().and_then(|bot| bot.status.as_ref()?.config_hash.as_ref());
             let of_agent = match refusal.live() {
-                Some(live) => {
-                    hand_over(live, owner, context).await?;
-                    stated = Some(Stated::from(live));
-                    "; the running agent takes over the limits all the same"
-                }
+                Some(live) => match hand_over(live, owner, context).await? {
+                    Ok(applied) => {
+                        look_again(applied, owner, context);
+                        stated = Some(Stated::from(live));
+                        "; the running agent takes over the limits all the same".to_owned()
+                    }
+                    Err(ApplyError::BotEnding) => {
+                        ending(owner);
+                        return Ok(());
+                    }
+                    Err(failed) => {
+                        format!("; the agent keeps its last good configuration: {}", error.insert(failed))
+                    }
+                },
                 None if stated.is_some() || before.is_some() => {
-                    "; the agent keeps its last good configuration"
+                    "; the agent keeps its last good configuration".to_owned()
                 }
-                None => "",
+                None => String::new(),
             };
             Outcome::Refused(refusal.reason(), format!("{refusal}{of_agent}"))
         }
@@ -239,19 +246,38 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
     }
 }
 
-/// The outcome of building and applying, or the error that the status should tell of. A failure that may
-/// pass by itself is told only when it comes back.
+fn look_again(applied: Applied, owner: &Owner, context: &Context) {
+    if let Some(wait) = applied.look_again {
+        context.causes.stages_in(owner.bot_ref(), wait);
+    }
+}
+
+fn ending(owner: &Owner) {
+    debug!(namespace = owner.namespace, bot = owner.name, "the bot is being deleted");
+}
+
+/// The outcome of building and applying, or the error that the status should tell of.
 async fn apply_all(
     validated: &Validated,
     owner: &Owner,
     context: &Context,
 ) -> Result<Result<Applied, ApplyError>, Failure> {
     let children = build::build(validated)?;
-    let applier = applier(owner, context);
-    match applier.apply(owner, &children).await {
-        Ok(applied) => Ok(terminating_claim(validated, owner, context).map_or(Ok(applied), Err)),
+    let applied = applier(owner, context).apply(owner, &children).await;
+    told(applied, owner, context).map(|told| {
+        told.and_then(|applied| terminating_claim(validated, owner, context).map_or(Ok(applied), Err))
+    })
+}
+
+/// A failure that may pass by itself is told only when it comes back.
+fn told(
+    applied: Result<Applied, ApplyError>,
+    owner: &Owner,
+    context: &Context,
+) -> Result<Result<Applied, ApplyError>, Failure> {
+    match applied {
         Err(error) if error.is_passing() && context.backoff.failures(&owner.uid) == 0 => Err(error.into()),
-        Err(error) => Ok(Err(error)),
+        applied => Ok(applied),
     }
 }
 
@@ -263,12 +289,18 @@ fn terminating_claim(validated: &Validated, owner: &Owner, context: &Context) ->
 }
 
 /// Gives a running agent what it can take over while it runs, and touches nothing else: a pod that was made
-/// anew now would not start.
-async fn hand_over(live: &Validated, owner: &Owner, context: &Context) -> Result<(), Failure> {
-    for child in build::build(live)?.iter().filter(|child| child.kind == ChildKind::ConfigMap) {
-        applier(owner, context).apply_one(owner, child).await?;
-    }
-    Ok(())
+/// anew now would not start. The outcome, or the error that the status should tell of.
+async fn hand_over(
+    live: &Validated,
+    owner: &Owner,
+    context: &Context,
+) -> Result<Result<Applied, ApplyError>, Failure> {
+    let children = build::build(live)?;
+    let Some(child) = children.iter().find(|child| child.kind == ChildKind::ConfigMap) else {
+        return Ok(Ok(Applied::default()));
+    };
+    let applied = applier(owner, context).apply_one(owner, child).await;
+    told(applied.map(|look_again| Applied { look_again }), owner, context)
 }
 
 fn applier<'a>(owner: &Owner, context: &'a Context) -> Applier<'a> {

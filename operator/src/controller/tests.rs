@@ -1,8 +1,23 @@
-use super::bench::Bench;
+use super::bench::{Bench, failure};
 use super::*;
+use serde_json::{Value, json};
 
 fn owner() -> Owner {
     validate::tests::validated().owner
+}
+
+async fn look(bench: &Bench, bot: &Arc<Guarded>, cause: Cause) -> Result<Action, Failure> {
+    bench.context.causes.add(BotRef::from_obj(&**bot), cause);
+    reconcile(Arc::clone(bot), Arc::clone(&bench.context)).await
+}
+
+fn ready(bot: &mut Value) {
+    bot["status"] = json!({"observedGeneration": 2, "configHash": "abc", "conditions": [
+        {"type": "Ready", "status": "True", "reason": "AgentReady", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        {"type": "FeedHealthy", "status": "True", "reason": "Replaying", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"},
+    ]});
 }
 
 #[tokio::test]
@@ -21,3 +36,53 @@ async fn a_bot_that_others_keep_writing_waits_longer_each_time_and_is_not_taken_
     assert!(second > Duration::from_millis(150), "{second:?}");
     assert_eq!((context.outdated.failures(&uid), context.backoff.failures(&uid)), (2, 0));
 }
+
+/// A bot whose agent runs and whose bars are gone, before a server that does not take its ConfigMap.
+fn short_of_bars(code: u16, refusal: Value) -> (Bench, Arc<Guarded>) {
+    let mut bench = Bench::new();
+    let bot = bench.show(ready);
+    bench.make(ChildKind::Deployment);
+    bench.server.answer("POST", "/configmaps", code, refusal);
+    (bench, bot)
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_handed_over_does_not_hide_why_the_bot_is_refused() {
+    let (bench, bot) = short_of_bars(403, failure(403, "Forbidden", "exceeded quota"));
+    let failed = look(&bench, &bot, Cause::Stages).await.unwrap_err();
+    assert_eq!(failed.reason(), Reason::ApplyFailed);
+    let looked = bench.context.looks.get(&owner().uid).unwrap();
+    assert_eq!(looked.stated, None, "the agent was given nothing");
+    let Outcome::Refused(Reason::MissingConfigMap, said) = &looked.outcome else { panic!("{looked:?}") };
+    for part in ["btc-h1", "keeps its last good configuration", "exceeded quota"] {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+    let (_, share) = bench.context.shares.newest(&owner().uid, 0, Some(&TradingBotStatus::default()));
+    assert_eq!(share.observed_generation, Some(3), "the status tells");
+    assert_eq!(share.conditions[0].reason, "MissingConfigMap");
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_in_a_namespace_that_ends_and_that_is_no_failure() {
+    let mut ending = failure(403, "Forbidden", "it is being terminated");
+    ending["details"] = json!({"causes": [{"reason": "NamespaceTerminating"}]});
+    let (bench, bot) = short_of_bars(403, ending);
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    assert_eq!(bench.server.calls().len(), 1, "the status is not written");
+}
+
+#[tokio::test]
+async fn a_configuration_that_the_watch_has_not_shown_yet_is_looked_for_again() {
+    let (bench, bot) = short_of_bars(201, Value::Null);
+    let child = build::build(&validate::tests::validated()).unwrap();
+    let child = child.into_iter().find(|child| child.kind == ChildKind::ConfigMap).unwrap();
+    let mut written = child.desired;
+    written["metadata"]["uid"] = json!("child");
+    written["metadata"]["resourceVersion"] = json!("10");
+    let written = serde_json::from_value(written).unwrap();
+    bench.context.children.written(ChildKind::ConfigMap, child.hash, &written, None);
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let rest = bench.context.causes.rest(&owner().bot_ref()).unwrap();
+    assert!(rest > Duration::from_secs(1), "{rest:?}");
+}
+
