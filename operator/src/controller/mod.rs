@@ -146,7 +146,9 @@ pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
     let look = async {
         match (cause, looked) {
             (None, Some(_)) => Ok(()),
-            (Some(Cause::Status), Some(looked)) => report(&bot, &owner, &looked, &context).await,
+            (Some(Cause::Status), Some(looked)) if !looked.waits_for_agent() => {
+                report(&bot, &owner, &looked, &context).await
+            }
             _ => stages(&bot, &owner, &context).await,
         }
     };

@@ -11,6 +11,10 @@ async fn look(bench: &Bench, bot: &Arc<Guarded>, cause: Cause) -> Result<Action,
     reconcile(Arc::clone(bot), Arc::clone(&bench.context)).await
 }
 
+fn looked(outcome: Outcome) -> Arc<Looked> {
+    Arc::new(Looked { generation: 3, outcome, stated: None, built: None })
+}
+
 fn ready(bot: &mut Value) {
     bot["status"] = json!({"observedGeneration": 2, "configHash": "abc", "conditions": [
         {"type": "Ready", "status": "True", "reason": "AgentReady", "message": "",
@@ -35,6 +39,25 @@ async fn a_bot_that_others_keep_writing_waits_longer_each_time_and_is_not_taken_
     let second = wait();
     assert!(second > Duration::from_millis(150), "{second:?}");
     assert_eq!((context.outdated.failures(&uid), context.backoff.failures(&uid)), (2, 0));
+}
+
+#[tokio::test]
+async fn a_lost_claim_is_made_anew_as_soon_as_the_agent_lets_go() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    bench.context.looks.keep(&owner().uid, looked(Outcome::Failed(Reason::ClaimLost, "m".into())));
+    // It failed a moment ago, and is not due yet.
+    bench.context.causes.stages_in(owner().bot_ref(), Duration::from_secs(300));
+    let stays = serde_json::to_value(bot.meta()).unwrap();
+    bench.server.answer("GET", "/tradingbots/paper-btc", 200, json!({"metadata": stays}));
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    let calls = bench.server.calls();
+    let claim = "POST /api/v1/namespaces/trading/persistentvolumeclaims";
+    assert!(calls.iter().any(|call| call == claim), "{calls:#?}");
+    bench.context.looks.keep(&owner().uid, looked(Outcome::Failed(Reason::ApplyFailed, "m".into())));
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    let calls = bench.server.calls();
+    assert!(!calls.iter().any(|call| call.starts_with("POST /api/v1")), "the status alone: {calls:#?}");
 }
 
 /// A bot whose agent runs and whose bars are gone, before a server that does not take its ConfigMap.

@@ -57,6 +57,13 @@ pub struct Looked {
     pub built: Option<Built>,
 }
 
+impl Looked {
+    /// Whether what failed may work as soon as the agent has let go of its Lease.
+    pub const fn waits_for_agent(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed(Reason::ClaimLost, _))
+    }
+}
+
 /// The last look at each bot, by its UID.
 #[derive(Debug, Default)]
 pub struct Looks(Mutex<HashMap<String, Arc<Looked>>>);
