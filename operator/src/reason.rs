@@ -90,7 +90,7 @@ reasons! {
     CertificateExpired,
     /// The API server refused or failed a write of a child.
     ApplyFailed,
-    /// The API server refused or failed a write of the status.
+    /// The API server refused or failed a write of the status, or the read of the Lease that it takes.
     StatusFailed,
     /// The bot was written by someone else at the same moment: it is looked at again.
     StatusOutdated,

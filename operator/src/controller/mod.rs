@@ -101,6 +101,9 @@ pub enum Failure {
     /// What the cluster has is not known.
     #[error(transparent)]
     KindUnknown(Box<Refusal>),
+    /// The Lease could not be read.
+    #[error("reading the agent's Lease failed: {}; it is tried again", apply::words(.0))]
+    Lease(#[source] Box<kube::Error>),
     /// Somebody wrote the bot after it was read.
     #[error("the bot was written by someone else at the same moment; it is looked at again")]
     Outdated,
@@ -122,7 +125,7 @@ impl Failure {
             Self::Apply(error) => error.reason(),
             Self::KindUnknown(refusal) => refusal.reason(),
             Self::Timeout => Reason::ApplyFailed,
-            Self::Status(_) => Reason::StatusFailed,
+            Self::Status(_) | Self::Lease(_) => Reason::StatusFailed,
             Self::Outdated => Reason::StatusOutdated,
             Self::Nameless(_) | Self::Rendering(_) => Reason::InvalidSpec,
         }
@@ -422,7 +425,7 @@ async fn leases_anew(owner: &Owner, context: &Context) -> Result<Connection, Fai
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &owner.namespace, &ChildKind::Lease.resource());
     context.metrics.call(ChildKind::Lease.as_str(), "get");
-    if let Some(lease) = api.get_opt(&name).await.map_err(|error| Failure::Status(Box::new(error)))? {
+    if let Some(lease) = api.get_opt(&name).await.map_err(|error| Failure::Lease(Box::new(error)))? {
         context.leases.observe(&Event::Apply(lease));
     }
     Ok(context.leases.connection(&owner.namespace, &owner.name))

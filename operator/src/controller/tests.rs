@@ -109,3 +109,13 @@ async fn a_configuration_that_the_watch_has_not_shown_yet_is_looked_for_again() 
     assert!(rest > Duration::from_secs(1), "{rest:?}");
 }
 
+#[tokio::test]
+async fn a_lease_that_cannot_be_read_is_named() {
+    let mut bench = Bench::new();
+    let bot = bench.show(ready);
+    bench.context.looks.keep(&owner().uid, looked(Outcome::Applied));
+    bench.server.answer("GET", "/leases/", 403, failure(403, "Forbidden", "no right"));
+    let failed = look(&bench, &bot, Cause::Status).await.unwrap_err().to_string();
+    assert_eq!(failed, "reading the agent's Lease failed: no right; it is tried again");
+}
+
