@@ -340,8 +340,11 @@ async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context
     let seen = bot.0.as_ref().ok().map(|bot| bot.status.as_ref().unwrap_or(&none));
     let now = Time(Timestamp::now());
     let mut connection = context.leases.connection(&owner.namespace, &owner.name);
+    // What the watch shows of the agent may be older than what was said of it last.
+    let is_said = context.shares.said_gone(&owner.uid, version(bot.meta()));
     let of_gone = |connection| {
-        seen.filter(|_| status::is_gone(connection, rollout)).and_then(|seen| status::last_share(seen, &now))
+        seen.filter(|_| !is_said && status::is_gone(connection, rollout))
+            .and_then(|seen| status::last_share(seen, &now))
     };
     let mut gone = of_gone(connection);
     if gone.is_some() {
@@ -395,7 +398,8 @@ async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Context
         context.causes.stages_in(bot_ref, AWAY);
     }
     if let Some(gone) = gone {
-        write(owner, AGENT_MANAGER, version, &gone, context).await?;
+        let version = write(owner, AGENT_MANAGER, version, &gone, context).await?;
+        context.shares.keep_gone(&owner.uid, version, after);
         info!(
             namespace = owner.namespace,
             bot = owner.name,

@@ -119,3 +119,16 @@ async fn a_lease_that_cannot_be_read_is_named() {
     assert_eq!(failed, "reading the agent's Lease failed: no right; it is tried again");
 }
 
+#[tokio::test]
+async fn that_the_agent_is_gone_is_said_once_though_the_watch_lags() {
+    let mut bench = Bench::new();
+    let bot = bench.show(ready);
+    bench.context.looks.keep(&owner().uid, looked(Outcome::Applied));
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    let writes = |calls: Vec<String>| calls.iter().filter(|call| call.ends_with("/status")).count();
+    assert_eq!(writes(bench.server.calls()), 2, "one of each share");
+    let written = bench.context.shares.newest(&owner().uid, 0, None).0;
+    assert_eq!(written, bench.server.version(), "the later write counts");
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    assert_eq!(bench.server.calls(), Vec::<String>::new());
+}

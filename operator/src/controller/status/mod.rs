@@ -73,7 +73,17 @@ pub fn operators_share(status: &TradingBotStatus) -> TradingBotStatus {
 
 /// The shares that this process wrote and the watch may not have shown yet, by the bot's UID.
 #[derive(Debug, Default)]
-pub struct Shares(Mutex<HashMap<String, (u64, TradingBotStatus)>>);
+pub struct Shares(Mutex<HashMap<String, Written>>);
+
+#[derive(Debug)]
+struct Written {
+    /// The bot's version since the last write.
+    version: u64,
+    /// The operator's share at that version.
+    share: TradingBotStatus,
+    /// The agent's share says at that version that nobody is there.
+    agent_is_gone: bool,
+}
 
 impl Shares {
     /// The operator's share as the API server has it, and the bot's version: the newer one of what was seen
@@ -86,9 +96,9 @@ impl Shares {
     ) -> (u64, TradingBotStatus) {
         let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (shares.get(uid), seen) {
-            (Some((written, share)), Some(_)) if *written > version => (*written, share.clone()),
+            (Some(written), Some(_)) if written.version > version => (written.version, written.share.clone()),
             // Of an object that cannot be read nothing else is known.
-            (Some((written, share)), None) => (version.max(*written), share.clone()),
+            (Some(written), None) => (version.max(written.version), written.share.clone()),
             (_, Some(seen)) => (version, operators_share(seen)),
             (None, None) => (version, TradingBotStatus::default()),
         }
@@ -98,18 +108,31 @@ impl Shares {
     /// What the watch has caught up with is forgotten, unless the object cannot be read.
     pub fn is_echo(&self, uid: &str, version: u64, readable: bool) -> bool {
         let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((written, _)) = shares.get(uid) else { return false };
-        let written = *written;
+        let Some(&Written { version: written, .. }) = shares.get(uid) else { return false };
         if readable && version >= written {
             shares.remove(uid);
         }
         version <= written
     }
 
+    /// Whether the agent's share says that nobody is there, though the version that the watch shows does not yet.
+    pub fn said_gone(&self, uid: &str, version: u64) -> bool {
+        let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.get(uid).is_some_and(|written| written.agent_is_gone && written.version > version)
+    }
+
     /// Keeps what was written.
     pub fn keep(&self, uid: &str, version: u64, share: TradingBotStatus) {
         let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.insert(uid.to_owned(), (version, share));
+        // Nobody wrote in between, or this write had been refused.
+        let agent_is_gone = shares.get(uid).is_some_and(|written| written.agent_is_gone);
+        shares.insert(uid.to_owned(), Written { version, share, agent_is_gone });
+    }
+
+    /// Keeps that the agent's share was written in its place; the operator's is at that version what is given.
+    pub fn keep_gone(&self, uid: &str, version: u64, share: TradingBotStatus) {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.insert(uid.to_owned(), Written { version, share, agent_is_gone: true });
     }
 
     /// Forgets a bot that is gone.
