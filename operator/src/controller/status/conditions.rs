@@ -80,8 +80,9 @@ pub fn share(observed: &Observed<'_>, previous: &TradingBotStatus, now: Time) ->
         Outcome::Applied | Outcome::Suspended(_) => ready(owner, &share, rollout, &connected, agent_hash),
     };
     let valid = match outcome {
-        Outcome::Refused(Reason::InvalidSpec, message) => {
-            Verdict::new(false, Reason::InvalidSpec, message.clone())
+        // With defaults that this operator does not have nobody here can tell what the spec makes.
+        Outcome::Refused(reason @ (Reason::InvalidSpec | Reason::UnknownDefaults), message) => {
+            Verdict::new(false, *reason, message.clone())
         }
         _ => Verdict::new(true, Reason::Valid, "the spec makes a configuration"),
     };
@@ -340,6 +341,19 @@ mod tests {
         let known = Looked { stated: Some(Stated::from(&bot)), ..refused };
         let share = computed(&known, &Rollout::Available, Connection::Live, Some(&hash), &forged, 2);
         assert_eq!(share.config_hash, ready.config_hash, "what this process knows counts more");
+    }
+
+    #[test]
+    fn a_spec_that_was_never_resolved_is_not_called_valid() {
+        let valid = |reason| {
+            let refused = looked(Outcome::Refused(reason, "words".into()), None);
+            let none = TradingBotStatus::default();
+            let share = computed(&refused, &Rollout::Available, Connection::Live, None, &none, 1);
+            words(&share).into_iter().find(|word| word.starts_with("ConfigValid")).unwrap()
+        };
+        assert_eq!(valid(Reason::InvalidSpec), "ConfigValid=False/InvalidSpec");
+        assert_eq!(valid(Reason::UnknownDefaults), "ConfigValid=False/UnknownDefaults");
+        assert_eq!(valid(Reason::MissingConfigMap), "ConfigValid=True/Valid");
     }
 
     #[test]
