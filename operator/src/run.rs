@@ -105,6 +105,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         outdated: Backoff::of_conflicts(),
         metrics,
         client,
+        bots: bots.clone(),
         installation: options.installation,
     });
     let watch = BotWatch::new(writer, triggers.clone(), Arc::clone(&context));

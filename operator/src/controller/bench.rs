@@ -150,6 +150,7 @@ impl Bench {
             outdated: Backoff::of_conflicts(),
             metrics: Metrics::new(bots.clone()).0,
             client,
+            bots,
             installation: Installation {
                 agent_image: "example.com/agent:1.0".into(),
                 ..Installation::default()
@@ -186,7 +187,7 @@ impl Bench {
         let bot = self.bot(change);
         let bot_ref = BotRef::from_obj(&bot);
         self.take(&Event::Apply(bot));
-        self.bots.as_reader().get(&bot_ref).unwrap()
+        self.context.bots.get(&bot_ref).unwrap()
     }
 
     /// The watch tells of an event.

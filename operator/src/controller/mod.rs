@@ -23,6 +23,7 @@ use kube::api::Api;
 use kube::core::DynamicObject;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
 use tracing::{debug, info, warn};
@@ -48,6 +49,8 @@ pub struct Context {
     pub client: Client,
     /// What the operator was installed with.
     pub installation: Installation,
+    /// The bots that exist.
+    pub bots: Store<Guarded>,
     /// The children that exist.
     pub children: Children,
     /// The ConfigMaps that exist.
@@ -137,6 +140,12 @@ impl Failure {
 /// # Errors
 /// When it should be tried again.
 pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
+    let looked_at = look(&bot, &context).await;
+    context.forget_unless_there(&bot);
+    looked_at
+}
+
+async fn look(bot: &Guarded, context: &Context) -> Result<Action, Failure> {
     let owner = Owner::of(bot.meta()).ok_or(Failure::Nameless("name, namespace or UID"))?;
     let bot_ref = owner.bot_ref();
     let cause = context.causes.take(&bot_ref);
@@ -150,9 +159,9 @@ pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Actio
         match (cause, looked) {
             (None, Some(_)) => Ok(()),
             (Some(Cause::Status), Some(looked)) if !looked.waits_for_agent() => {
-                report(&bot, &owner, &looked, &context).await
+                report(bot, &owner, &looked, context).await
             }
-            _ => stages(&bot, &owner, &context).await,
+            _ => stages(bot, &owner, context).await,
         }
     };
     let timer = context.metrics.start();
@@ -452,6 +461,7 @@ pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -
         wait
     };
     context.causes.stages_in(BotRef::from_obj(&*bot), wait);
+    context.forget_unless_there(&bot);
     Action::requeue(wait)
 }
 
@@ -467,6 +477,14 @@ impl Context {
             self.looks.forget(uid);
             self.shares.forget(uid);
             self.secrets.forget(uid);
+        }
+    }
+
+    /// Forgets a bot that went while it was looked at: what was kept of it since would stay for ever.
+    pub fn forget_unless_there(&self, bot: &Guarded) {
+        let there = self.bots.get(&BotRef::from_obj(bot));
+        if there.is_none_or(|there| there.meta().uid != bot.meta().uid) {
+            self.forget(bot);
         }
     }
 }

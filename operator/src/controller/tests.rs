@@ -110,6 +110,23 @@ async fn a_configuration_that_the_watch_has_not_shown_yet_is_looked_for_again() 
 }
 
 #[tokio::test]
+async fn nothing_is_kept_of_a_bot_that_goes_while_it_is_looked_at() {
+    let mut bench = Bench::new();
+    let bot = bench.show(ready);
+    bench.take(&Event::Delete(Guarded::clone(&bot)));
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let (uid, context) = (owner().uid, &bench.context);
+    assert_ne!(bench.server.calls(), Vec::<String>::new(), "it was looked at");
+    assert!(context.looks.get(&uid).is_none());
+    assert_eq!(context.shares.newest(&uid, 7, None), (7, TradingBotStatus::default()));
+    for failure in [Failure::Timeout, Failure::Outdated] {
+        wait_after(Arc::clone(&bot), &failure, Arc::clone(context));
+        assert_eq!((context.backoff.failures(&uid), context.outdated.failures(&uid)), (0, 0));
+        assert_eq!(context.causes.rest(&owner().bot_ref()), None);
+    }
+}
+
+#[tokio::test]
 async fn a_lease_that_cannot_be_read_is_named() {
     let mut bench = Bench::new();
     let bot = bench.show(ready);

@@ -1,6 +1,5 @@
 //! The bots themselves: what in an event of one makes it worth another look.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crds::api::{AgentStatus, MountedCertificate, TradingBotStatus};
@@ -33,8 +32,9 @@ impl BotWatch {
         self.context.hosts.observe(event);
         match event {
             Event::Apply(bot) => {
-                let cause = self.cause(bot);
+                let (before, cause) = self.compare(bot);
                 self.writer.apply_watcher_event(event);
+                self.forget(before);
                 self.look(BotRef::from_obj(bot), cause);
             }
             Event::Delete(bot) => {
@@ -46,22 +46,25 @@ impl BotWatch {
                 self.writer.apply_watcher_event(event);
             }
             Event::InitApply(bot) => {
-                let cause = self.cause(bot);
+                let (_, cause) = self.compare(bot);
                 self.relisted.push((BotRef::from_obj(bot), cause));
                 self.writer.apply_watcher_event(event);
             }
             Event::InitDone => {
-                let relisted = std::mem::take(&mut self.relisted);
-                let names: HashSet<&BotRef> = relisted.iter().map(|(bot, _)| bot).collect();
-                for gone in self.bots.state_filter(|bot| !names.contains(&BotRef::from_obj(bot))) {
-                    self.context.forget(&gone);
-                }
+                let before = self.bots.state();
                 self.writer.apply_watcher_event(event);
-                for (bot, cause) in relisted {
+                self.forget(before);
+                for (bot, cause) in std::mem::take(&mut self.relisted) {
                     self.look(bot, cause);
                 }
             }
         }
+    }
+
+    /// Forgets those that are gone. A reconcile that runs meanwhile looks into the store at its end: what it keeps of
+    /// them is forgotten here if they were still there then, and there if not.
+    fn forget(&self, before: impl IntoIterator<Item = Arc<Guarded>>) {
+        before.into_iter().for_each(|bot| self.context.forget_unless_there(&bot));
     }
 
     fn look(&self, bot: BotRef, cause: Option<Cause>) {
@@ -70,16 +73,13 @@ impl BotWatch {
         }
     }
 
-    fn cause(&self, bot: &Guarded) -> Option<Cause> {
+    /// The bot as it was, and what its change calls for.
+    fn compare(&self, bot: &Guarded) -> (Option<Arc<Guarded>>, Option<Cause>) {
         let before = self.bots.get(&BotRef::from_obj(bot));
-        if let Some(former) = &before
-            && former.meta().uid != bot.meta().uid
-        {
-            self.context.forget(former);
-        }
         let uid = bot.meta().uid.as_deref().unwrap_or_default();
         let own = self.context.shares.is_echo(uid, version(bot.meta()), bot.0.is_ok());
-        cause(before.as_deref(), bot, own)
+        let cause = cause(before.as_deref(), bot, own);
+        (before, cause)
     }
 }
 
@@ -121,6 +121,8 @@ fn read_by_ready(agent: &AgentStatus) -> (String, Option<MountedCertificate>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::bench::Bench;
+    use kube::runtime::reflector;
     use serde_json::{Value, json};
 
     fn bot(change: impl FnOnce(&mut Value)) -> Guarded {
@@ -143,6 +145,39 @@ mod tests {
 
     fn of(change: impl FnOnce(&mut Value)) -> Option<Cause> {
         cause(Some(&bot(|_| {})), &bot(change), false)
+    }
+
+    #[tokio::test]
+    async fn memory_of_bots_that_are_gone_goes_when_the_store_shows_it() {
+        let bench = Bench::new();
+        let (bots, writer) = reflector::store();
+        let (triggers, _triggered) = Triggers::new(bots.clone());
+        let causes = triggers.causes();
+        let context = Arc::new(Context { bots, causes, ..Arc::into_inner(bench.context).unwrap() });
+        let mut watch = BotWatch::new(writer, triggers, Arc::clone(&context));
+        let keep = || context.secrets.keep("u", 1);
+        let is_kept = || context.secrets.answered("u").is_some();
+        let again = || bot(|bot| bot["metadata"]["uid"] = "v".into());
+
+        watch.take(&Event::Apply(bot(|_| {})));
+        keep();
+        watch.take(&Event::Init);
+        watch.take(&Event::InitApply(again()));
+        // A reconcile that ends here finds it in the store.
+        assert!(is_kept());
+        keep();
+        watch.take(&Event::InitDone);
+        assert!(!is_kept());
+
+        watch.take(&Event::Apply(bot(|_| {})));
+        keep();
+        watch.take(&Event::Apply(again()));
+        assert!(!is_kept());
+        assert_eq!(
+            context.causes.take(&BotRef::new("a").within("n")),
+            Some(Cause::Stages),
+            "its successor's"
+        );
     }
 
     #[test]

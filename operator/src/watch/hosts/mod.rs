@@ -133,15 +133,8 @@ impl Hosts {
         let asked = Asked::of(expose);
         let conflict = state.conflict(owner, &asked);
         let moved_up = state.change(&owner.uid, |entry| {
-            let mut entry = entry.unwrap_or_else(|| Entry {
-                owner: owner.clone(),
-                generation: 0,
-                version: 0,
-                asked: None,
-                recorded: Vec::new(),
-                given: None,
-                waits: false,
-            });
+            // The watch has shown whoever asks; of a bot that is gone meanwhile nothing would take the claim back.
+            let mut entry = entry?;
             entry.waits = conflict.is_some();
             if conflict.is_none() && entry.since(&asked).is_none() {
                 entry.given = Some(Claim {
@@ -458,6 +451,17 @@ mod tests {
         bench.hosts.observe(&Event::Delete(gone));
         assert_eq!(bench.triggered(), ["z"]);
         bench.claim("z", at("/x")).unwrap();
+    }
+
+    #[test]
+    fn a_bot_that_is_gone_is_given_nothing() {
+        let mut bench = Bench::new();
+        let gone = bench.bot("a", Some(at("/x")), json!([]));
+        bench.ask("a", at("/x")).unwrap();
+        bench.hosts.observe(&Event::Delete(gone));
+        bench.claim("a", at("/x")).unwrap();
+        assert_eq!(bench.hosts.claims(&owner("a")), []);
+        bench.ask("b", at("/x")).unwrap();
     }
 
     #[test]
