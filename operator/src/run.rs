@@ -197,6 +197,7 @@ impl Work {
     /// and an old configuration must not be written over a newer one. Work that the end of the term cuts
     /// short is left as a crash would leave it: whoever leads next finishes it.
     async fn lead(&mut self, fence: &Fence, stop: &CancellationToken) {
+        self.context.begin_term();
         let (queue, queued) = mpsc::unbounded();
         let (context, bots) = (Arc::clone(&self.context), self.bots.clone());
         let control = control(&context, &bots, queued, self.concurrency, stop);
@@ -283,4 +284,46 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         token.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::api::TradingBotStatus;
+
+    use super::*;
+    use crate::controller::bench::Bench;
+
+    /// The work on one bot that a former watch has shown.
+    fn work(bench: Bench) -> (Work, BotRef) {
+        let bot = bench.bot(|_| {});
+        let bot_ref = BotRef::from_obj(&bot);
+        let (bots, writer) = reflector::store();
+        let (triggers, triggered) = Triggers::new(bots.clone());
+        let (bots_there, causes) = (bots.clone(), triggers.causes());
+        let context = Context { bots: bots_there, causes, ..Arc::into_inner(bench.context).unwrap() };
+        let context = Arc::new(context);
+        let mut watch = BotWatch::new(writer, triggers.clone(), Arc::clone(&context));
+        for event in [Event::Init, Event::InitApply(bot), Event::InitDone] {
+            watch.take(&event);
+        }
+        let (listed, _) = watch::channel(false);
+        let scope = Scope::default();
+        (Work { context, scope, concurrency: 1, bots, watch, listed, triggers, triggered }, bot_ref)
+    }
+
+    #[tokio::test]
+    async fn a_term_begins_with_nothing_of_a_former_one() {
+        let bench = Bench::new();
+        let uid = bench.bot(|_| {}).meta().uid.clone().unwrap();
+        let (mut work, _) = work(bench);
+        let context = Arc::clone(&work.context);
+        context.backoff.failed(&uid);
+        context.outdated.failed(&uid);
+        context.shares.keep(&uid, 7, TradingBotStatus::default());
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        work.lead(&Fence::open(), &stopped).await;
+        assert_eq!((context.backoff.failures(&uid), context.outdated.failures(&uid)), (0, 0));
+        assert_eq!(context.shares.newest(&uid, 0, None).0, 0);
+    }
 }

@@ -67,6 +67,11 @@ impl Backoff {
         self.lock().remove(uid);
     }
 
+    /// Forgets all bots.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn delay(&self, failures: u32) -> Duration {
         let factor = 2u32.checked_pow(failures).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)

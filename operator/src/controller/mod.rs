@@ -466,6 +466,15 @@ pub fn wait_after(bot: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -
 }
 
 impl Context {
+    /// Forgets what a former term found out, as a restart does: another process has written since.
+    pub fn begin_term(&self) {
+        self.looks.clear();
+        self.shares.clear();
+        self.backoff.clear();
+        self.outdated.clear();
+        self.hosts.begin_term();
+    }
+
     /// Forgets a bot that is gone.
     pub fn forget(&self, bot: &Guarded) {
         let bot_ref = BotRef::from_obj(bot);

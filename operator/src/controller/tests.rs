@@ -127,6 +127,26 @@ async fn nothing_is_kept_of_a_bot_that_goes_while_it_is_looked_at() {
 }
 
 #[tokio::test]
+async fn who_leads_again_reports_the_configuration_that_another_process_handed_over_since() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let hash = |bench: &Bench| bench.context.looks.get(&owner().uid).unwrap().stated.clone();
+    assert!(hash(&bench).is_some());
+    bench.context.begin_term();
+    let bot = bench.show(|bot| {
+        bot["metadata"]["resourceVersion"] = json!("2000");
+        bot["metadata"]["generation"] = json!(5);
+        bot["spec"]["reconciliation"] = json!("Suspended");
+        bot["status"] = json!({"observedGeneration": 4, "configHash": "of-the-other"});
+    });
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    assert_eq!(hash(&bench), None);
+    let (_, share) = bench.context.shares.newest(&owner().uid, 0, None);
+    assert_eq!((share.observed_generation, share.config_hash.as_deref()), (Some(5), Some("of-the-other")));
+}
+
+#[tokio::test]
 async fn a_lease_that_cannot_be_read_is_named() {
     let mut bench = Bench::new();
     let bot = bench.show(ready);

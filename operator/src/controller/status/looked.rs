@@ -84,6 +84,11 @@ impl Looks {
         self.lock().remove(uid);
     }
 
+    /// Forgets all bots.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Looked>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -135,6 +135,11 @@ impl Shares {
         shares.insert(uid.to_owned(), Written { version, share, agent_is_gone: true });
     }
 
+    /// Forgets all bots.
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgets a bot that is gone.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);

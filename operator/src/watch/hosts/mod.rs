@@ -152,6 +152,16 @@ impl Hosts {
         conflict.map_or(Ok(()), Err)
     }
 
+    /// Takes back what is in no status: another process may have given it to somebody else since. Every bot is looked
+    /// at after that.
+    pub fn begin_term(&self) {
+        let mut state = self.lock();
+        let uids: Vec<_> = state.bots.keys().cloned().collect();
+        for uid in uids {
+            state.change(&uid, |entry| Some(Entry { given: None, waits: false, ..entry? }));
+        }
+    }
+
     /// The claims of a bot on what its spec asks for now.
     pub fn claims(&self, owner: &Owner) -> Vec<Claim> {
         let state = self.lock();
@@ -451,6 +461,18 @@ mod tests {
         bench.hosts.observe(&Event::Delete(gone));
         assert_eq!(bench.triggered(), ["z"]);
         bench.claim("z", at("/x")).unwrap();
+    }
+
+    #[test]
+    fn what_a_former_term_gave_and_never_recorded_does_not_outrank_what_another_process_recorded() {
+        let mut bench = Bench::new();
+        bench.ask("a", at("/x")).unwrap();
+        assert!(bench.ask("b", at("/x")).is_err());
+        bench.hosts.begin_term();
+        let later = Timestamp::now().as_second() + 60;
+        bench.apply("b", Some(at("/x")), claimed("/x", later));
+        assert!(bench.claim("a", at("/x")).is_err());
+        bench.claim("b", at("/x")).unwrap();
     }
 
     #[test]
