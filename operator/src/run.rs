@@ -213,10 +213,12 @@ impl Work {
     async fn watch(&mut self, queue: Option<UnboundedSender<BotRef>>) {
         let events = self.scope.watch(&self.context.client, &watcher::Config::default());
         let mut events = events.modify(|bot: &mut Guarded| bot.meta_mut().managed_fields = None);
+        let mut listed = false;
         loop {
             tokio::select! {
                 Some(bot) = self.triggered.next() => {
-                    if let Some(queue) = &queue {
+                    // Before the list the store may be a former watch's, and old.
+                    if let Some(queue) = queue.as_ref().filter(|_| listed) {
                         // Its receiver ends with the term, as this does.
                         queue.unbounded_send(bot).ok();
                     }
@@ -225,6 +227,7 @@ impl Work {
                     Ok(event) => {
                         self.watch.take(&event);
                         if matches!(event, Event::InitDone) {
+                            listed = true;
                             self.listed.send_replace(true);
                             // What was asked for while nobody led is forgotten: each bot is looked at.
                             if queue.is_some() {
@@ -288,10 +291,13 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use crds::api::TradingBotStatus;
+    use serde_json::json;
 
     use super::*;
-    use crate::controller::bench::Bench;
+    use crate::controller::bench::{Bench, list};
 
     /// The work on one bot that a former watch has shown.
     fn work(bench: Bench) -> (Work, BotRef) {
@@ -309,6 +315,38 @@ mod tests {
         let (listed, _) = watch::channel(false);
         let scope = Scope::default();
         (Work { context, scope, concurrency: 1, bots, watch, listed, triggers, triggered }, bot_ref)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_looked_at_before_the_list_of_this_term_is_done() {
+        let bench = Bench::new();
+        let server = bench.server.clone();
+        let newer = json!({"metadata": {"name": "paper-btc", "namespace": "trading", "generation": 4,
+            "resourceVersion": "200", "uid": bench.bot(|_| {}).meta().uid}, "spec": {}});
+        server.answer("GET", "/tradingbots", 200, list(json!([newer])));
+        let list_it = server.hold("/tradingbots");
+        let (mut work, bot_ref) = work(bench);
+        let (queue, queued) = mpsc::unbounded();
+        let seen = Mutex::new(Vec::new());
+        let bots = work.bots.clone();
+        let reader = queued.for_each(async |bot| {
+            seen.lock().unwrap().push(bots.get(&bot).unwrap().meta().generation);
+        });
+        work.triggers.one(bot_ref, Cause::Stages);
+        let story = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(*seen.lock().unwrap(), [], "what the store has is old");
+            list_it.cancel();
+            while seen.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(seen.lock().unwrap().iter().all(|generation| *generation == Some(4)));
+        };
+        tokio::select! {
+            () = work.watch(Some(queue)) => {}
+            () = reader => {}
+            ended = tokio::time::timeout(Duration::from_secs(20), story) => ended.unwrap(),
+        }
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::validate::tests::spec;
 use super::{Backoff, BotRef, Context, Events, Guarded, Installation, Looks, Shares, build};
@@ -30,11 +31,12 @@ struct State {
     answers: Vec<Answer>,
     calls: Vec<String>,
     version: u64,
+    held: Option<(&'static str, CancellationToken)>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { answers: Vec::new(), calls: Vec::new(), version: 1000 }
+        Self { answers: Vec::new(), calls: Vec::new(), version: 1000, held: None }
     }
 }
 
@@ -43,6 +45,13 @@ impl Server {
     pub(crate) fn answer(&self, method: &'static str, path: &'static str, code: u16, body: Value) {
         let code = StatusCode::from_u16(code).unwrap();
         self.0.lock().unwrap().answers.insert(0, Answer(method, path, code, body));
+    }
+
+    /// Answers lists whose path contains a text only when the token is cancelled.
+    pub(crate) fn hold(&self, path: &'static str) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.0.lock().unwrap().held = Some((path, token.clone()));
+        token
     }
 
     /// What it was asked since this was last called, but for lists and watches.
@@ -70,8 +79,11 @@ impl Server {
         let (method, path) = (head.method.as_str(), head.uri.path());
         let query = head.uri.query().unwrap_or_default();
         let answer = self.0.lock().unwrap().told(method, path);
+        let held = self.0.lock().unwrap().held.clone().filter(|(part, _)| path.contains(part));
         if query.contains("watch=") {
             std::future::pending::<()>().await;
+        } else if let Some((_, token)) = held {
+            token.cancelled().await;
         }
         let body = body.collect_bytes().await.unwrap();
         let mut state = self.0.lock().unwrap();
