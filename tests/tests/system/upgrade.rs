@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::operator::{Operator, Options};
 use tests::{binary, repository, wait};
@@ -194,4 +194,35 @@ fn a_newer_operator_restarts_nobody_and_changes_no_limit_until_it_is_asked_to() 
     let stalled = tests::cluster::condition(&stalled, "Stalled").expect("stalled");
     assert_eq!(stalled["reason"], "UnknownDefaults");
     assert_eq!(deployment(&cluster, "veteran"), before);
+}
+
+#[test]
+fn other_secrets_to_pull_with_reach_every_service_account_and_restart_nobody() {
+    let cluster = Cluster::control_plane();
+    let bars = repository("examples/data");
+    cluster.run(&["apply", "-k", bars.to_str().expect("a path in UTF-8")]);
+    let mut operator = Operator::start(&cluster);
+    cluster.apply(&bot("puller"));
+    await_made(&cluster, "puller");
+    operator.stop();
+    let before = deployment(&cluster, "puller");
+
+    let named = |expected: &Value| {
+        wait::until(&format!("the ServiceAccount names {expected}"), || {
+            let account = cluster.get("default", "serviceaccount/puller").ok_or("no ServiceAccount")?;
+            if account["imagePullSecrets"] == *expected { Ok(()) } else { Err(account.to_string()) }
+        });
+        assert_eq!(deployment(&cluster, "puller"), before, "nothing was written that a pod is made from");
+    };
+    named(&Value::Null);
+    let both = json!([{"name": "registry"}, {"name": "mirror"}]);
+    for (args, expected) in [
+        (vec!["--agent-image-pull-secret", "registry", "--agent-image-pull-secret", "mirror"], &both),
+        (vec![], &Value::Null),
+    ] {
+        let args = args.into_iter().map(str::to_owned).collect();
+        let mut other = Operator::start_with(&cluster, Options { args, ..Options::default() });
+        named(expected);
+        other.stop();
+    }
 }
