@@ -379,4 +379,14 @@ mod tests {
         });
         assert!(message.contains("assets[BTC-USD].feed") && message.contains("bars, other"), "{message}");
     }
+
+    #[test]
+    fn names_of_feeds_and_venues_are_those_that_the_schema_takes() {
+        for name in ["Bars", "1st", "bars-", "bärs", "", &"b".repeat(64)] {
+            let message = refused(|spec| spec["feeds"][0]["name"] = json!(name));
+            assert!(message.contains("is no name; use lower-case letters"), "{name}: {message}");
+        }
+        let message = refused(|spec| spec["venues"] = json!([{"name": "Paper", "paper": {}}]));
+        assert!(message.starts_with("spec.venues[Paper].name: \"Paper\" is no name"), "{message}");
+    }
 }

@@ -82,6 +82,18 @@ impl Found {
         }
     }
 
+    /// As the schema asks for: lower-case letters, digits and dashes, a letter first, no dash last, at most 63.
+    fn name(&mut self, list: &str, name: &str) {
+        let is_inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+        let begins = name.starts_with(|first: char| first.is_ascii_lowercase());
+        if !begins || name.ends_with('-') || name.len() > 63 || !name.as_bytes().iter().all(is_inner) {
+            self.push(
+                format!("{list}[{name}].name"),
+                format!("{name:?} is no name; use lower-case letters, digits and dashes, beginning with a letter, at most 63"),
+            );
+        }
+    }
+
     fn unique<'a>(&mut self, list: &str, names: impl Iterator<Item = &'a str>) {
         let mut seen = BTreeSet::new();
         for name in names {
@@ -106,11 +118,13 @@ pub(super) fn validate(config: &BotConfig) -> Result<(), ConfigErrors> {
         check_asset(config, asset, &mut found);
     }
     for feed in feeds {
+        found.name("feeds", &feed.name);
         let FeedSource::Replay(replay) = &feed.source;
         let decision = models.preset.decision_timeframe();
         check_replay(&format!("feeds[{}].replay", feed.name), replay, decision, &mut found);
     }
     for venue in venues {
+        found.name("venues", &venue.name);
         let VenueKind::Paper(paper) = &venue.kind;
         check_paper(&format!("venues[{}].paper", venue.name), paper, &mut found);
     }

@@ -94,7 +94,7 @@ pub enum Refusal {
     },
     /// An issuer is named and cert-manager is not there.
     #[error(
-        "expose.tls.issuerRef: the cluster has no Certificate of cert-manager.io/v1; install cert-manager, or leave \
+        "spec.expose.tls.issuerRef: the cluster has no Certificate of cert-manager.io/v1; install cert-manager, or leave \
          issuerRef out and put a certificate into Secret {secret}"
     )]
     CertManagerMissing {
@@ -105,7 +105,7 @@ pub enum Refusal {
     },
     /// A Gateway is named and the Gateway API is not there.
     #[error(
-        "expose.gateway: the cluster has no HTTPRoute of gateway.networking.k8s.io/v1; install the Gateway API, or use \
+        "spec.expose.gateway: the cluster has no HTTPRoute of gateway.networking.k8s.io/v1; install the Gateway API, or use \
          expose.ingress"
     )]
     GatewayApiMissing {
