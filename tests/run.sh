@@ -11,10 +11,11 @@ node=${NODE:-yes}
 TRADINGBOT_STATES=$(mktemp -d)
 export TRADINGBOT_STATES
 trap 'rm -rf "$TRADINGBOT_STATES"' EXIT
+# They wait more than they work.
 case $node in
   # What needs a node is ignored unless asked for.
-  yes) cargo test --quiet -p lab -p tests -- --include-ignored ;;
-  *) cargo test --quiet -p lab -p tests ;;
+  yes) cargo test --quiet -p lab -p tests -- --include-ignored --test-threads 4 ;;
+  *) cargo test --quiet -p lab -p tests -- --test-threads 4 ;;
 esac
 cargo run --quiet -p tests --bin judge-statuses -- "$TRADINGBOT_STATES"
 case $node in
