@@ -119,7 +119,10 @@ fn replacements(place: &str, node: &Value) -> Vec<(&'static str, Value, bool)> {
         }
         Value::String(text) => {
             let decimal = text.parse::<f64>().is_ok();
-            found.push(("empty", json!(""), !place.starts_with("/agent/nodeSelector")));
+            let is_free = ["/agent/nodeSelector", "/expose/ingress/annotations"]
+                .iter()
+                .any(|map| place.starts_with(map));
+            found.push(("empty", json!(""), !is_free));
             found.push(("size", json!(text.repeat(4_000 / text.len().max(1) + 1)), true));
             for unusual in
                 ["日本語", "BTC\u{2011}USD", "\u{202e}evil", "a\u{0}b", "🦀", " padded ", "-", "../../etc"]
@@ -147,7 +150,7 @@ fn replacements(place: &str, node: &Value) -> Vec<(&'static str, Value, bool)> {
         }
         Value::Array(members) => {
             if let Some(first) = members.first() {
-                found.push(("twice", json!([first, first]), place != "/feeds/0/replay/data/0/configMaps"));
+                found.push(("twice", json!([first, first]), true));
                 found.push(("size", Value::Array(vec![first.clone(); 200]), true));
             }
         }

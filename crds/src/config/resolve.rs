@@ -389,4 +389,13 @@ mod tests {
         let message = refused(|spec| spec["venues"] = json!([{"name": "Paper", "paper": {}}]));
         assert!(message.starts_with("spec.venues[Paper].name: \"Paper\" is no name"), "{message}");
     }
+
+    #[test]
+    fn a_file_of_bars_counts_once() {
+        let message = refused(|spec| {
+            let files = &mut spec["feeds"][0]["replay"]["data"][0]["configMaps"];
+            *files = json!([files[0], files[0]]);
+        });
+        assert!(message.contains(".configMaps[") && message.contains("appears twice"), "{message}");
+    }
 }

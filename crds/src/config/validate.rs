@@ -221,6 +221,9 @@ fn check_replay(path: &str, replay: &Replay, decision: Timeframe, found: &mut Fo
             1..=64 => {}
             many => found.push(place.clone(), format!("there are {many}; name at most 64, of larger files")),
         }
+        let files: Vec<String> =
+            data.config_maps.iter().map(|ConfigMapKey { name, key }| format!("{name}/{key}")).collect();
+        found.unique(&place, files.iter().map(String::as_str));
         for (index, ConfigMapKey { name: _, key }) in data.config_maps.iter().enumerate() {
             // The key becomes a file's name.
             if !is_bars_file(key) {

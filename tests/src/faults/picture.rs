@@ -89,6 +89,9 @@ fn plain(mut object: Value, bot: &Value) -> Value {
                     own_generation(&mut condition["observedGeneration"], bot);
                 }
             }
+            for claim in object["status"]["claims"].as_array_mut().into_iter().flatten() {
+                claim["since"] = json!("a time");
+            }
             own_generation(&mut object["status"]["observedGeneration"], bot);
             // The agent's share.
             for key in ["agent", "account", "trading", "positions", "lastDecision"] {
