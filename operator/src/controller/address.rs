@@ -12,9 +12,11 @@ use crate::watch::{ChildKind, Children, Hosts};
 /// # Errors
 /// When the cluster lacks an API that the address needs, or may lack it, or another bot stands against it.
 pub fn claim(mut bot: Validated, children: &Children, hosts: &Hosts) -> Result<Validated, Refusal> {
-    let Some(expose) =
-        bot.deployment.expose.clone().filter(|_| bot.reconciliation == Reconciliation::Enabled)
-    else {
+    if bot.reconciliation == Reconciliation::Suspended {
+        return Ok(bot);
+    }
+    let Some(expose) = bot.deployment.expose.clone() else {
+        hosts.waive(&bot.owner);
         return Ok(bot);
     };
     if matches!(expose.route, Route::Gateway(_)) {

@@ -152,6 +152,14 @@ impl Hosts {
         conflict.map_or(Ok(()), Err)
     }
 
+    /// Keeps that a bot asks for nothing any more. The watch has shown it; but a look at its former spec, which was under
+    /// way then, has asked since.
+    pub fn waive(&self, owner: &Owner) {
+        let moved_up =
+            self.lock().change(&owner.uid, |entry| Some(Entry { asked: None, waits: false, ..entry? }));
+        self.look_again(&moved_up);
+    }
+
     /// Takes back what is in no status: another process may have given it to somebody else since. Every bot is looked
     /// at after that.
     pub fn begin_term(&self) {
@@ -461,6 +469,19 @@ mod tests {
         bench.hosts.observe(&Event::Delete(gone));
         assert_eq!(bench.triggered(), ["z"]);
         bench.claim("z", at("/x")).unwrap();
+    }
+
+    #[test]
+    fn who_asks_for_nothing_any_more_claims_nothing_although_an_older_look_asked_after_that() {
+        let mut bench = Bench::new();
+        bench.ask("a", at("/x")).unwrap();
+        let recorded = json!(bench.hosts.claims(&owner("a")));
+        bench.apply("a", None, recorded);
+        bench.claim("a", at("/x")).unwrap();
+        bench.hosts.waive(&owner("a"));
+        assert_eq!(bench.hosts.claims(&owner("a")), []);
+        bench.hosts.settle(&owner("a"), 0, &[]);
+        bench.ask("b", at("/x")).unwrap();
     }
 
     #[test]
