@@ -141,14 +141,7 @@ impl Deployment {
                 }
             }
             Journal::Existing(claim) => {
-                let label = |part: &str| !part.is_empty() && part.bytes().all(|b| is_lower(b) || b == b'-');
-                let ends = |b: Option<&u8>| b.is_some_and(|b| is_lower(*b));
-                let bytes = claim.as_bytes();
-                if claim.len() > 253
-                    || !ends(bytes.first())
-                    || !ends(bytes.last())
-                    || !claim.split('.').all(label)
-                {
+                if !is_subdomain(claim) {
                     let message = format!("{claim:?} is no name of a PersistentVolumeClaim; correct it");
                     push("storage.sqlite.existingClaim".into(), message);
                 }
@@ -177,19 +170,22 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
+/// The name of most objects: a DNS subdomain in lower case.
+pub(super) fn is_subdomain(text: &str) -> bool {
+    let part = |part: &str| {
+        let ends = |b: Option<&u8>| b.is_some_and(|b| is_lower(*b));
+        ends(part.as_bytes().first())
+            && ends(part.as_bytes().last())
+            && part.bytes().all(|b| is_lower(b) || b == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(part)
+}
+
 /// A name, with or without a domain before it.
-fn is_qualified(text: &str) -> bool {
+pub(super) fn is_qualified(text: &str) -> bool {
     match text.split_once('/') {
         None => is_name(text),
-        Some((domain, name)) => {
-            let part = |part: &str| {
-                let ends = |b: Option<&u8>| b.is_some_and(|b| is_lower(*b));
-                ends(part.as_bytes().first())
-                    && ends(part.as_bytes().last())
-                    && part.bytes().all(|b| is_lower(b) || b == b'-')
-            };
-            domain.len() <= 253 && domain.split('.').all(part) && is_name(name)
-        }
+        Some((domain, name)) => is_subdomain(domain) && is_name(name),
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::deployment::{is_qualified, is_subdomain};
 use crate::config::ConfigError;
 
 /// The address under which the world reaches the agent. Its API asks for a key there; nothing is rewritten on the way.
@@ -45,7 +46,10 @@ pub struct ExposeSpec {
 pub struct IngressSpec {
     /// Its IngressClass. Left out: the cluster's default. With tls, nginx, traefik and haproxy are told to leave plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub class_name: Option<String>,
     /// Annotations for its controller; they win over ours. Snippets are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +70,10 @@ pub struct GatewaySpec {
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
     /// Its namespace. Left out: the bot's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +81,10 @@ pub struct ParentRef {
     pub namespace: Option<String>,
     /// One listener of it. Left out: every listener that lets the route in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub section_name: Option<String>,
 }
 
@@ -87,7 +97,10 @@ pub struct ParentRef {
 pub struct TlsSpec {
     /// The Secret of type kubernetes.io/tls in the bot's namespace. Bots that share a host name the same one.
     /// Without `issuerRef` the agent reads its certificate: only then a change restarts it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub secret_name: String,
     /// Who issues it, through cert-manager. Left out: the Secret is made and renewed by someone else. To add or remove
     /// it restarts the agent.
@@ -102,7 +115,10 @@ pub struct IssuerRef {
     /// Issuer, of the bot's namespace, or ClusterIssuer.
     pub kind: IssuerKind,
     /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
 }
 
@@ -181,9 +197,19 @@ impl Expose {
         if let Route::Ingress(IngressSpec { annotations: Some(annotations), .. }) = &route {
             let issued = tls.as_ref().is_some_and(|tls| tls.issuer_ref.is_some());
             for key in annotations.keys() {
+                if !is_qualified(key) {
+                    let message = "this is no key of an annotation; write such as example.com/team";
+                    return refuse(&format!(".ingress.annotations[{key}]"), message.into());
+                }
                 if let Some(message) = refused(key, issued) {
                     return refuse(&format!(".ingress.annotations[{key}]"), message.into());
                 }
+            }
+        }
+        for (field, name) in named(&route, tls.as_ref()) {
+            if !is_subdomain(name) {
+                let remedy = "write a name of lower-case letters, digits, - and .";
+                return refuse(field, format!("{name:?} is no name of an object; {remedy}"));
             }
         }
         if let (Route::Gateway(ParentRef { section_name: None, .. }), Some(tls)) = (&route, &tls) {
@@ -202,6 +228,26 @@ impl Expose {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{}", self.host, self.path)
     }
+}
+
+/// The names of other objects, and the fields that have them.
+fn named<'a>(route: &'a Route, tls: Option<&'a TlsSpec>) -> Vec<(&'static str, &'a String)> {
+    let of_route = match route {
+        Route::Ingress(IngressSpec { class_name, annotations: _ }) => {
+            vec![(".ingress.className", class_name.as_ref())]
+        }
+        Route::Gateway(ParentRef { name, namespace, section_name }) => vec![
+            (".gateway.parentRef.name", Some(name)),
+            (".gateway.parentRef.namespace", namespace.as_ref()),
+            (".gateway.parentRef.sectionName", section_name.as_ref()),
+        ],
+    };
+    let issuer = tls.and_then(|tls| tls.issuer_ref.as_ref());
+    let of_tls = [
+        (".tls.secretName", tls.map(|tls| &tls.secret_name)),
+        (".tls.issuerRef.name", issuer.map(|IssuerRef { kind: _, name }| name)),
+    ];
+    of_route.into_iter().chain(of_tls).filter_map(|(field, name)| Some((field, name?))).collect()
 }
 
 fn refused(key: &str, issued: bool) -> Option<&'static str> {
@@ -336,5 +382,24 @@ mod tests {
             spec["ingress"]["annotations"] = json!({"cert-manager.io/cluster-issuer": "mine"});
         });
         assert!(own.is_ok(), "whoever lets cert-manager watch the Ingress may");
+    }
+
+    #[test]
+    fn names_of_other_objects_are_names() {
+        let with = |pointer: &str, name: &str| {
+            expose(|spec| *spec.pointer_mut(pointer).unwrap() = json!(name)).unwrap_err().to_string()
+        };
+        for (pointer, field) in [
+            ("/tls/secretName", "spec.expose.tls.secretName"),
+            ("/tls/issuerRef/name", "spec.expose.tls.issuerRef.name"),
+            ("/ingress/className", "spec.expose.ingress.className"),
+        ] {
+            for name in ["../../etc", "", "a..b", "Upper", "-a"] {
+                let message = with(pointer, name);
+                assert!(message.starts_with(&format!("{field}: {name:?} is no name")), "{message}");
+            }
+        }
+        let message = expose(|spec| spec["ingress"]["annotations"] = json!({"a b": "c"})).unwrap_err();
+        assert!(message.to_string().starts_with("spec.expose.ingress.annotations[a b]: "), "{message}");
     }
 }
