@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::bot::{AgentSpec, Reconciliation, Retain, SqliteSpec, StorageSpec};
 use super::expose::{Expose, ExposeSpec};
@@ -59,6 +60,7 @@ impl Deployment {
     /// When a value is malformed, when the API server would refuse what is made of it, or when the built-in
     /// defaults leave one out.
     pub fn from_effective(effective: &Effective) -> Result<Self, ConfigErrors> {
+        check_sections(&effective.deployment)?;
         let DeploymentValue { agent, storage, reconciliation, expose } =
             serde_path_to_error::deserialize(&effective.deployment).map_err(|error| {
                 ConfigError::new(error.path().to_string(), error.into_inner().to_string())
@@ -226,6 +228,32 @@ fn amount(quantity: &Quantity) -> Option<f64> {
     Some(if text.starts_with('-') { -number * factor } else { number * factor })
 }
 
+/// Parts that have fields. A list would be read as its fields in their order, and the API server would refuse the
+/// bot's status.
+const SECTIONS: [&str; 10] = [
+    "agent",
+    "agent.resources",
+    "storage",
+    "storage.sqlite",
+    "expose",
+    "expose.ingress",
+    "expose.gateway",
+    "expose.gateway.parentRef",
+    "expose.tls",
+    "expose.tls.issuerRef",
+];
+
+fn check_sections(deployment: &Value) -> Result<(), ConfigError> {
+    let is_list = |section: &&&str| {
+        let pointer = format!("/{}", section.replace('.', "/"));
+        deployment.pointer(&pointer).is_some_and(Value::is_array)
+    };
+    match SECTIONS.iter().find(is_list) {
+        Some(section) => Err(ConfigError::new(*section, "is a list; write its fields by their names")),
+        None => Ok(()),
+    }
+}
+
 fn journal(
     SqliteSpec { size, retain, existing_claim }: SqliteSpec,
     is_stated: impl Fn(&str) -> bool,
@@ -260,7 +288,7 @@ fn journal(
 mod tests {
     use super::*;
     use crate::config::resolve;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn deployment(change: impl FnOnce(&mut Value)) -> Result<Deployment, ConfigErrors> {
         let mut spec = json!({
@@ -333,5 +361,12 @@ mod tests {
         ] {
             assert_eq!(amount(&Quantity(text.into())), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_list_is_no_section() {
+        let message = deployment(|spec| spec["expose"] = json!({"host": "a.example.com", "ingress": []}));
+        let message = message.unwrap_err().to_string();
+        assert_eq!(message, "spec.expose.ingress: is a list; write its fields by their names");
     }
 }

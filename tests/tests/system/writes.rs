@@ -507,7 +507,8 @@ fn deep_equal_endless_updates_do_not_happen_at_rest_nor_after_a_restart() {
     place.until("deployment", "one", |object| object["spec"]["replicas"] == 1);
     quiet(&bench.cluster);
     let mut calls = audit.by(&Operator::user());
-    calls.retain(|call| call.namespace == namespace && call.is_write());
+    // A conversion is refused when somebody else's entry has moved ours meanwhile.
+    calls.retain(|call| call.namespace == namespace && call.is_write() && call.code != 422);
     // The repair: the conversion of the creating entry and the apply.
     assert!(calls.len() <= 2 && calls.iter().all(|call| call.resource == "deployments"), "{calls:#?}");
     assert_eq!(place.versions("one")[..6], versions.0[..6], "all but the Deployment");
