@@ -144,14 +144,14 @@ impl Plan {
         format!("10.214.{}.0/24", self.index)
     }
 
-    /// The addresses of services, as CIDR.
+    /// The addresses of services, as CIDR: 8,000 of them, for as many bots.
     pub fn service_range(&self) -> String {
-        format!("10.215.{}.0/24", self.index)
+        format!("{}/19", self.service_address(0))
     }
 
     /// An address of the service range. The first is that of `kubernetes.default`.
     pub fn service_address(&self, host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 215, self.index, host)
+        Ipv4Addr::new(10, 215 + self.index / 8, self.index % 8 * 32, host)
     }
 
     /// The API server's URL.
@@ -306,6 +306,10 @@ mod tests {
         assert_ne!(a.address(), b.address());
         assert_ne!(a.link(), b.link());
         assert_eq!(a.url(), "https://10.213.0.2:6443");
+        let services: std::collections::BTreeSet<_> =
+            (0..PLACES).map(|index| plan(index, Place::Namespace).service_address(0).octets()).collect();
+        assert_eq!(services.len(), usize::from(PLACES));
+        assert!(services.iter().all(|[_, _, third, _]| third % 32 == 0), "a /19 each");
     }
 
     #[test]
