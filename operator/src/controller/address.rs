@@ -63,7 +63,8 @@ fn live(bot: Validated, children: &Children) -> Option<Box<Validated>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::validate::tests::exposed;
+    use super::super::bench::Bench;
+    use super::super::validate::tests::{exposed, validated};
     use super::*;
     use crate::watch::Triggers;
     use crate::watch::tests::where_has;
@@ -88,5 +89,17 @@ mod tests {
             assert!(!matches!(refusal, Refusal::KindUnknown { .. }), "{refusal}");
             claimed(Some(true)).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_bot_that_asks_for_no_address_any_more_claims_none() {
+        let mut bench = Bench::new();
+        let address = json!({"host": "a.example.com", "ingress": {}});
+        bench.show(|bot| bot["spec"]["expose"] = address.clone());
+        let (hosts, children) = (&bench.context.hosts, &bench.context.children);
+        let bot = claim(exposed(address), children, hosts).unwrap();
+        assert_eq!(hosts.claims(&bot.owner).len(), 1);
+        claim(validated(), children, hosts).unwrap();
+        assert_eq!(hosts.claims(&bot.owner), []);
     }
 }

@@ -210,10 +210,16 @@ impl Bench {
 
     /// The child of a kind exists as it is built.
     pub(crate) fn make(&self, kind: ChildKind) {
+        self.make_changed(kind, |_| {});
+    }
+
+    /// The child of a kind exists, after a change.
+    pub(crate) fn make_changed(&self, kind: ChildKind, change: impl FnOnce(&mut Value)) {
         let children = build::build(&super::validate::tests::validated()).unwrap();
         let mut object = children.into_iter().find(|child| child.kind == kind).unwrap().desired;
         object["metadata"]["uid"] = json!("child");
         object["metadata"]["resourceVersion"] = json!("10");
+        change(&mut object);
         self.context.children.read(kind, &serde_json::from_value(object).unwrap());
     }
 }

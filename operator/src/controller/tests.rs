@@ -169,3 +169,22 @@ async fn that_the_agent_is_gone_is_said_once_though_the_watch_lags() {
     look(&bench, &bot, Cause::Status).await.unwrap();
     assert_eq!(bench.server.calls(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_claim_that_may_not_grow_is_told_and_keeps_nothing_else_from_being_made() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    bench.make_changed(ChildKind::JournalClaim, |claim| {
+        claim["spec"]["resources"]["requests"]["storage"] = json!("1Mi");
+    });
+    bench.server.answer("PATCH", "/persistentvolumeclaims/", 403, failure(403, "Forbidden", "may not grow"));
+    // A first failure that does not pass by itself is told at once.
+    let failed = look(&bench, &bot, Cause::Stages).await.unwrap_err();
+    assert_eq!(failed.reason(), Reason::ApplyFailed);
+    assert!(failed.to_string().contains("may not grow"), "{failed}");
+    let calls = bench.server.calls();
+    assert!(
+        calls.iter().any(|call| call.starts_with("POST") && call.ends_with("/deployments")),
+        "{calls:#?}"
+    );
+}

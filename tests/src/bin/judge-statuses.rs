@@ -18,7 +18,11 @@ fn main() -> anyhow::Result<()> {
     for file in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
         for mut state in record::read(&file?.path()) {
             count += 1;
-            if is_ours(&state) && seen.insert(essence(&mut state)) {
+            let is_ours = is_ours(&state);
+            if let Some(metadata) = state["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+            if is_ours && seen.insert(essence(&state)) {
                 states.push(state);
             }
         }
@@ -58,15 +62,15 @@ fn main() -> anyhow::Result<()> {
 
 fn is_ours(state: &Value) -> bool {
     let entries = state["metadata"]["managedFields"].as_array();
-    entries.into_iter().flatten().filter(|entry| entry["subresource"] == "status").all(|entry| {
-        let manager = entry["manager"].as_str().unwrap_or_default();
-        // A status that was taken over leaves an entry that owns nothing.
-        WRITERS.contains(&manager) || entry["fieldsV1"] == json!({"f:status": {}})
-    })
+    entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry["subresource"] == "status")
+        .all(|entry| WRITERS.contains(&entry["manager"].as_str().unwrap_or_default()))
 }
 
 /// What a judgement depends on, without the rest: states that differ in a price are judged once.
-fn essence(state: &mut Value) -> String {
+fn essence(state: &Value) -> String {
     let metadata = &state["metadata"];
     let conditions: Vec<_> = state["status"]["conditions"]
         .as_array()
@@ -75,10 +79,6 @@ fn essence(state: &mut Value) -> String {
         .map(|condition| json!([condition["type"], condition["status"], condition["reason"]]))
         .collect();
     let is_current = state["status"]["observedGeneration"] == metadata["generation"];
-    let essence =
-        json!([is_current, metadata["deletionTimestamp"].is_string(), state["status"].is_null(), conditions]);
-    if let Some(metadata) = state["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
-    essence.to_string()
+    json!([is_current, metadata["deletionTimestamp"].is_string(), state["status"].is_null(), conditions])
+        .to_string()
 }

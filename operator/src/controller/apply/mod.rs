@@ -167,17 +167,12 @@ impl Applier<'_> {
                 }
             }
             let reference = format!("/metadata/ownerReferences/{place}");
-            let patch = serde_json::from_value(json!([
+            let operations = json!([
                 {"op": "test", "path": "/metadata/uid", "value": seen.uid},
                 {"op": "test", "path": format!("{reference}/uid"), "value": owner.uid},
                 {"op": "remove", "path": reference},
-            ]));
-            let patch: json_patch::Patch =
-                patch.map_err(|error| failed("updating", kind, &name, kube::Error::SerdeError(error)))?;
-            self.metrics.call(kind.as_str(), "patch");
-            let parameters =
-                PatchParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PatchParams::default() };
-            match self.api(owner, kind).patch(&name, &parameters, &Patch::Json::<()>(patch)).await {
+            ]);
+            match self.patch(owner, kind, &name, OPERATOR_MANAGER, operations).await {
                 Ok(answer) => self.children.read(kind, &answer),
                 // Gone, or its owners changed: the watch shows it.
                 Err(kube::Error::Api(status)) if status.is_not_found() || status.is_invalid() => {}
@@ -324,37 +319,32 @@ impl Applier<'_> {
             return Ok(());
         }
         let (kind, name) = (child.kind, &child.name);
-        let patch = serde_json::from_value(json!([
+        let operations = json!([
             {"op": "test", "path": "/metadata/uid", "value": existing.uid},
             {"op": "replace", "path": STRATEGY, "value": wanted},
-        ]));
-        let patch: json_patch::Patch =
-            patch.map_err(|error| failed("updating", kind, name, kube::Error::SerdeError(error)))?;
-        self.metrics.call(kind.as_str(), "patch");
+        ]);
         // Under our own name the fields would have two entries of ours.
-        let parameters = PatchParams { field_manager: Some(REPAIRER.into()), ..PatchParams::default() };
-        let patched = self.api(owner, kind).patch(name, &parameters, &Patch::Json::<()>(patch)).await;
-        patched.map(|_| ()).map_err(|source| failed("updating", kind, name, source))
+        let patched = self.patch(owner, kind, name, REPAIRER, operations).await;
+        patched.map(drop).map_err(|source| failed("updating", kind, name, source))
     }
 
     /// Turns what creating an object left behind in `managedFields` into what applying would have. Without
     /// it a field that is no longer wanted would stay for ever. Once in an object's life.
     async fn convert(&self, owner: &Owner, child: &Child, existing: &Seen) -> Result<(), ApplyError> {
-        let (api, name) = (self.api(owner, child.kind), &child.name);
-        let Some(patch) = conversion(existing) else { return Ok(()) };
-        self.metrics.call(child.kind.as_str(), "patch");
-        match api.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
+        let (kind, name) = (child.kind, &child.name);
+        let Some(operations) = conversion(existing) else { return Ok(()) };
+        match self.patch(owner, kind, name, OPERATOR_MANAGER, operations).await {
             Ok(_) => return Ok(()),
             // Somebody else's entry has moved ours since the watch showed the object.
             Err(kube::Error::Api(status)) if status.is_invalid() => {}
-            Err(source) => return Err(failed("updating", child.kind, name, source)),
+            Err(source) => return Err(failed("updating", kind, name, source)),
         }
-        self.metrics.call(child.kind.as_str(), "get");
-        let newest = api.get(name).await.map_err(|source| failed("reading", child.kind, name, source))?;
-        let Some(patch) = conversion(&Seen::of(child.kind, &newest)) else { return Ok(()) };
-        self.metrics.call(child.kind.as_str(), "patch");
-        let converted = api.patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await;
-        converted.map(|_| ()).map_err(|source| failed("updating", child.kind, name, source))
+        self.metrics.call(kind.as_str(), "get");
+        let newest = self.api(owner, kind).get(name).await;
+        let newest = newest.map_err(|source| failed("reading", kind, name, source))?;
+        let Some(operations) = conversion(&Seen::of(kind, &newest)) else { return Ok(()) };
+        let converted = self.patch(owner, kind, name, OPERATOR_MANAGER, operations).await;
+        converted.map(drop).map_err(|source| failed("updating", kind, name, source))
     }
 
     /// Creates the Secret of API keys unless that was answered before. After an agent has gone it is
@@ -394,6 +384,22 @@ impl Applier<'_> {
             || self.pods.any(&owner.namespace, &owner.name)
     }
 
+    /// Sends the operations of a JSON patch, which are done together or not at all.
+    async fn patch(
+        &self,
+        owner: &Owner,
+        kind: ChildKind,
+        name: &str,
+        manager: &str,
+        operations: Value,
+    ) -> Result<DynamicObject, kube::Error> {
+        self.metrics.call(kind.as_str(), "patch");
+        let operations: json_patch::Patch =
+            serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
+        let parameters = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+        self.api(owner, kind).patch(name, &parameters, &Patch::Json::<()>(operations)).await
+    }
+
     async fn post(
         &self,
         owner: &Owner,
@@ -422,14 +428,13 @@ impl Applier<'_> {
     }
 }
 
-/// The patch that converts the entry of the creation.
-fn conversion(existing: &Seen) -> Option<json_patch::Patch> {
+/// The operations that convert the entry of the creation.
+fn conversion(existing: &Seen) -> Option<Value> {
     let path = format!("/metadata/managedFields/{}", existing.creation_entry?);
-    serde_json::from_value(json!([
+    Some(json!([
         {"op": "test", "path": "/metadata/uid", "value": existing.uid},
         {"op": "test", "path": format!("{path}/manager"), "value": OPERATOR_MANAGER},
         {"op": "test", "path": format!("{path}/operation"), "value": "Update"},
         {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
     ]))
-    .ok()
 }
