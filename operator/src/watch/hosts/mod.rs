@@ -4,8 +4,9 @@
 //! before the watch has shown it, and every other bot is asked in no time.
 
 mod conflict;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crds::api::{Claim, ClaimKind, Expose, ExposeSpec};
@@ -17,64 +18,9 @@ use kube::runtime::watcher::Event;
 use super::{Cause, Triggers, version};
 use crate::controller::{Guarded, Owner};
 use conflict::Asked;
+use state::{Entry, Group, State};
 
 pub use conflict::HostConflict;
-
-#[derive(Clone, Debug)]
-struct Entry {
-    owner: Owner,
-    generation: i64,
-    version: u64,
-    asked: Option<Asked>,
-    /// As the status has it.
-    recorded: Vec<Claim>,
-    /// Given, and not in the status yet.
-    given: Option<Claim>,
-    /// It was refused; worth another look when a neighbour goes or moves.
-    waits: bool,
-}
-
-impl Entry {
-    fn claims(&self) -> impl Iterator<Item = &Claim> {
-        self.recorded.iter().chain(&self.given)
-    }
-
-    fn since(&self, asked: &Asked) -> Option<Timestamp> {
-        let of = |claim: &&Claim| claim.host == asked.host && claim.path == asked.path;
-        self.claims().filter(of).map(|claim| claim.since.0).min()
-    }
-
-    /// Since when it has any path of the host.
-    fn since_on(&self, host: &str) -> Option<Timestamp> {
-        self.claims().filter(|claim| claim.host == host).map(|claim| claim.since.0).min()
-    }
-
-    fn holds_what_it_asks(&self) -> bool {
-        self.asked.as_ref().is_some_and(|asked| self.since(asked).is_some())
-    }
-
-    fn name(&self) -> String {
-        format!("{}/{}", self.owner.namespace, self.owner.name)
-    }
-
-    fn groups(&self) -> BTreeSet<Group> {
-        let mut groups: BTreeSet<_> = self.claims().map(|claim| Group::Host(claim.host.clone())).collect();
-        if let Some(asked) = &self.asked {
-            groups.insert(Group::Host(asked.host.clone()));
-            if let Some((secret, _)) = asked.issued() {
-                groups.insert(Group::Secret(self.owner.namespace.clone(), secret.to_owned()));
-            }
-        }
-        groups
-    }
-}
-
-/// Bots that have to do with each other.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Group {
-    Host(String),
-    Secret(String, String),
-}
 
 /// The hosts of all bots that one operator sees.
 #[derive(Debug)]
@@ -82,14 +28,6 @@ pub struct Hosts {
     state: Mutex<State>,
     triggers: Triggers,
 }
-
-#[derive(Debug, Default)]
-struct State {
-    bots: HashMap<String, Entry>,
-    groups: BTreeMap<Group, BTreeSet<String>>,
-    listed: Option<HashSet<String>>,
-}
-
 impl Hosts {
     /// None yet; whoever may have moved up is looked at again.
     pub fn new(triggers: Triggers) -> Self {
@@ -217,7 +155,6 @@ impl Hosts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
 fn seen(state: &mut State, bot: &Guarded) -> Vec<Owner> {
     let Some(owner) = Owner::of(bot.meta()) else { return Vec::new() };
     // What cannot be read keeps what it has.
@@ -261,105 +198,6 @@ fn seen(state: &mut State, bot: &Guarded) -> Vec<Owner> {
         Some(entry)
     })
 }
-
-impl State {
-    fn members<'a>(&'a self, group: &Group) -> impl Iterator<Item = (&'a String, &'a Entry)> {
-        let uids = self.groups.get(group).into_iter().flatten();
-        uids.filter_map(|uid| self.bots.get_key_value(uid))
-    }
-
-    /// Changes one entry, keeps the groups in step, and says who should be looked at again for it.
-    fn change(&mut self, uid: &str, change: impl FnOnce(Option<Entry>) -> Option<Entry>) -> Vec<Owner> {
-        let before = self.bots.remove(uid);
-        let after =
-            change(before.clone()).filter(|entry| entry.asked.is_some() || entry.claims().next().is_some());
-        let groups = |entry: &Option<Entry>| entry.as_ref().map(Entry::groups).unwrap_or_default();
-        let (old, new) = (groups(&before), groups(&after));
-        for group in old.difference(&new) {
-            if let Some(members) = self.groups.get_mut(group) {
-                members.remove(uid);
-                if members.is_empty() {
-                    self.groups.remove(group);
-                }
-            }
-        }
-        for group in new.difference(&old) {
-            self.groups.entry(group.clone()).or_default().insert(uid.to_owned());
-        }
-        let asked = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.asked.clone());
-        let held = |entry: &Option<Entry>| -> BTreeSet<(String, String)> {
-            let claims = entry.iter().flat_map(Entry::claims);
-            claims.map(|claim| (claim.host.clone(), claim.path.clone())).collect()
-        };
-        let freed = !held(&before).is_subset(&held(&after));
-        let other = before.is_some() && asked(&before) != asked(&after);
-        let mut again = BTreeMap::new();
-        if freed || other {
-            // Who waits may move up; who has its place may now stand against an older neighbour.
-            let tls = |entry: &Option<Entry>| asked(entry).and_then(|asked| asked.tls);
-            let all = after.is_some() && tls(&before) != tls(&after);
-            for group in old.union(&new) {
-                let members = self.members(group).filter(|(_, entry)| all || entry.waits);
-                again.extend(members.map(|(uid, entry)| (uid.clone(), entry.owner.clone())));
-            }
-        }
-        if let Some(after) = after {
-            self.bots.insert(uid.to_owned(), after);
-        }
-        again.into_values().collect()
-    }
-
-    fn conflict(&self, owner: &Owner, asked: &Asked) -> Option<HostConflict> {
-        let own = self.bots.get(&owner.uid);
-        let rank = |since: Option<Timestamp>, uid: &str| (since.unwrap_or(Timestamp::MAX), uid.to_owned());
-        let host = Group::Host(asked.host.clone());
-        let others = || self.members(&host).filter(|(uid, _)| **uid != owner.uid);
-        let own_rank = rank(own.and_then(|own| own.since(asked)), &owner.uid);
-        for (uid, other) in others() {
-            let since = other.since(asked);
-            if since.is_some() && rank(since, uid) < own_rank {
-                return Some(HostConflict::Taken {
-                    host: asked.host.clone(),
-                    path: asked.path.clone(),
-                    holder: other.name(),
-                });
-            }
-        }
-        let own_rank = rank(own.and_then(|own| own.since_on(&asked.host)), &owner.uid);
-        for (uid, other) in others() {
-            let Some(theirs) = &other.asked else { continue };
-            let older = rank(other.since_on(&asked.host), uid) < own_rank;
-            let near = other.owner.namespace == owner.namespace && theirs.host == asked.host;
-            if near && older && !other.waits && other.holds_what_it_asks() && theirs.tls != asked.tls {
-                return Some(HostConflict::Certificate {
-                    host: asked.host.clone(),
-                    holder: other.name(),
-                    theirs: theirs.certificate(),
-                    ours: asked.certificate(),
-                });
-            }
-        }
-        let (secret, _) = asked.issued()?;
-        for (uid, other) in self.members(&Group::Secret(owner.namespace.clone(), secret.to_owned())) {
-            let Some(theirs) = &other.asked else { continue };
-            let older = rank(other.since_on(&theirs.host), uid) < own_rank;
-            if *uid != owner.uid
-                && older
-                && !other.waits
-                && other.holds_what_it_asks()
-                && theirs.host != asked.host
-            {
-                return Some(HostConflict::Secret {
-                    secret: secret.to_owned(),
-                    host: theirs.host.clone(),
-                    holder: other.name(),
-                });
-            }
-        }
-        None
-    }
-}
-
 /// What the status keeps.
 fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
@@ -367,6 +205,8 @@ fn whole_second(time: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use futures::channel::mpsc::UnboundedReceiver;
     use kube::runtime::reflector;
