@@ -62,7 +62,8 @@ impl Drop for Record {
     }
 }
 
-/// The states in a file. What a watch that was ended left half written is passed over.
+/// The states in a file. What a watch that was ended left half written is passed over, and so is the `Status` with which
+/// an API server ends a watch.
 pub fn read(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).expect("text");
     // kubectl prints each object from the first column on.
@@ -70,6 +71,7 @@ pub fn read(file: &Path) -> Vec<Value> {
         .filter_map(|object| {
             serde_json::from_str(object).or_else(|_| serde_json::from_str(&format!("{{{object}"))).ok()
         })
+        .filter(|object: &Value| object["kind"] == "TradingBot")
         .collect()
 }
 
@@ -93,11 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_are_read_although_a_watch_was_cut_short() {
+    fn states_are_read_although_a_watch_was_cut_short_or_refused() {
+        let state = |name: &str| {
+            let state = serde_json::json!({"kind": "TradingBot", "metadata": {"name": name}});
+            serde_json::to_string_pretty(&state).unwrap()
+        };
+        let refused = "{\n    \"kind\": \"Status\",\n    \"status\": \"Failure\"\n}";
+        let (first, cut, last) = (state("a"), "{\n    \"kind\": {", state("c"));
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "{\n    \"a\": 1\n}\n{\n    \"a\": {\n{\n    \"a\": 3\n}\n{\n  \"b")
-            .unwrap();
-        let states: Vec<_> = read(file.path()).iter().map(|state| state["a"].clone()).collect();
-        assert_eq!(states, [1, 3]);
+        std::fs::write(file.path(), [&first, cut, refused, &last, "{\n  \"k"].join("\n")).unwrap();
+        let names: Vec<_> = read(file.path()).iter().map(|state| state["metadata"]["name"].clone()).collect();
+        assert_eq!(names, ["a", "c"]);
     }
 }
