@@ -1,5 +1,8 @@
 use super::bench::{Bench, failure};
 use super::*;
+use crds::api::TradingBotStatus;
+use jiff::Timestamp;
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 fn owner() -> Owner {
@@ -103,7 +106,7 @@ async fn a_configuration_that_the_watch_has_not_shown_yet_is_looked_for_again() 
     written["metadata"]["uid"] = json!("child");
     written["metadata"]["resourceVersion"] = json!("10");
     let written = serde_json::from_value(written).unwrap();
-    bench.context.children.written(ChildKind::ConfigMap, child.hash, &written, None);
+    bench.context.children.written(ChildKind::ConfigMap, child.hash, child.hash, &written, None);
     look(&bench, &bot, Cause::Stages).await.unwrap();
     let rest = bench.context.causes.rest(&owner().bot_ref()).unwrap();
     assert!(rest > Duration::from_secs(1), "{rest:?}");
@@ -168,6 +171,41 @@ async fn that_the_agent_is_gone_is_said_once_though_the_watch_lags() {
     assert_eq!(written, bench.server.version(), "the later write counts");
     look(&bench, &bot, Cause::Status).await.unwrap();
     assert_eq!(bench.server.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_step_of_an_agent_that_starts_is_told_with_the_next_one_and_that_it_is_ready_at_once() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    let writes = |bench: &Bench| bench.server.calls().iter().filter(|call| call.ends_with("/status")).count();
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    assert_eq!(writes(&bench), 1);
+    let lease = json!({
+        "metadata": {"namespace": "trading", "name": "paper-btc"},
+        "spec": {"holderIdentity": "pod", "leaseDurationSeconds": 40, "renewTime": Timestamp::now()},
+    });
+    bench.context.leases.observe(&Event::Apply(serde_json::from_value(lease).unwrap()));
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    assert_eq!(writes(&bench), 0);
+    assert!(bench.context.causes.rest(&owner().bot_ref()).is_some(), "it is told even if nothing follows");
+    let said = bench.context.shares.newest(&owner().uid, 0, None).1;
+    bench.make_changed(ChildKind::Deployment, |deployment| {
+        deployment["metadata"]["resourceVersion"] = json!("5000");
+        deployment["metadata"]["generation"] = json!(1);
+        deployment["status"] = json!({"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1});
+    });
+    let bot = bench.show(|bot| {
+        bot["metadata"]["resourceVersion"] = json!("5000");
+        bot["status"] = serde_json::to_value(&said).unwrap();
+        bot["status"]["agent"] = json!({
+            "pod": "pod", "version": "1", "configHash": said.config_hash, "startedAt": Timestamp::now(), "loop": "Running",
+        });
+    });
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    assert_eq!(writes(&bench), 1);
+    let said = bench.context.shares.newest(&owner().uid, 0, None).1;
+    assert_eq!(said.conditions[0].reason, "AgentReady");
+    assert_eq!(bench.context.causes.rest(&owner().bot_ref()), None);
 }
 
 #[tokio::test]

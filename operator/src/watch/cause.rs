@@ -20,6 +20,14 @@ struct Pending {
     now: Option<Cause>,
     /// When the stages are due even if nothing happens: a retry.
     at: Option<Instant>,
+    /// When the status is due that was put off.
+    put_off: Option<Instant>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.now.is_none() && self.at.is_none() && self.put_off.is_none()
+    }
 }
 
 /// What each bot waits for. The controller's queue knows only *that* a bot is to be looked at.
@@ -47,22 +55,52 @@ impl Causes {
         *at = (*at).into_iter().chain(by).min();
     }
 
+    /// Whether what the status should say may wait: for so long since it was first put off. Then the status stage is
+    /// due.
+    pub fn put_off(&self, bot: BotRef, wait: Duration) -> bool {
+        let now = Instant::now();
+        let mut waiting = self.lock();
+        let pending = waiting.entry(bot).or_default();
+        if pending.put_off.is_none() {
+            pending.put_off = now.checked_add(wait);
+        }
+        pending.put_off.is_some_and(|due| due > now)
+    }
+
+    /// The status says what is so: nothing is put off any more.
+    pub fn said(&self, bot: &BotRef) {
+        let mut waiting = self.lock();
+        if let Some(pending) = waiting.get_mut(bot) {
+            pending.put_off = None;
+            if pending.is_empty() {
+                waiting.remove(bot);
+            }
+        }
+    }
+
     /// Takes what a bot waits with: none when an earlier look has seen it all.
     pub fn take(&self, bot: &BotRef) -> Option<Cause> {
         let mut waiting = self.lock();
         let pending = waiting.get_mut(bot)?;
-        let due = pending.at.is_some_and(|at| at <= Instant::now()).then_some(Cause::Stages);
-        let cause = pending.now.take().max(due);
-        if cause == Some(Cause::Stages) || pending.at.is_none() {
+        let now = Instant::now();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let status = is_due(pending.put_off).then_some(Cause::Status);
+        let stages = is_due(pending.at).then_some(Cause::Stages);
+        let cause = pending.now.take().max(status).max(stages);
+        if cause == Some(Cause::Stages) {
+            pending.at = None;
+        }
+        if pending.is_empty() {
             waiting.remove(bot);
         }
         cause
     }
 
-    /// How long the stages of a bot may wait yet, where they are due at some time.
+    /// How long a bot may wait yet, where it is due at some time.
     pub fn rest(&self, bot: &BotRef) -> Option<Duration> {
-        let at = self.lock().get(bot)?.at?;
-        Some(at.saturating_duration_since(Instant::now()))
+        let Pending { now: _, at, put_off } = *self.lock().get(bot)?;
+        let due = at.into_iter().chain(put_off).min()?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 
     /// Forgets a bot that is gone.
@@ -105,5 +143,21 @@ mod tests {
         causes.stages_in(bot.clone(), Duration::ZERO);
         assert_eq!(causes.take(&bot), Some(Cause::Stages));
         assert_eq!(causes.rest(&bot), None);
+    }
+
+    #[test]
+    fn a_status_that_was_put_off_is_due_once_however_often_it_is_put_off() {
+        let causes = Causes::default();
+        let bot = BotRef::new("a").within("n");
+        assert!(causes.put_off(bot.clone(), Duration::from_secs(60)));
+        assert_eq!(causes.take(&bot), None, "not due yet");
+        causes.add(bot.clone(), Cause::Stages);
+        assert_eq!(causes.take(&bot), Some(Cause::Stages));
+        assert!(causes.rest(&bot).is_some_and(|rest| rest > Duration::from_secs(50)), "it waits on");
+        causes.said(&bot);
+        assert!(causes.lock().is_empty(), "nothing is kept of a bot that waits for nothing");
+        assert!(!causes.put_off(bot.clone(), Duration::ZERO), "it has waited long enough");
+        assert!(!causes.put_off(bot.clone(), Duration::from_secs(60)), "since the first time");
+        assert_eq!(causes.take(&bot), Some(Cause::Status));
     }
 }

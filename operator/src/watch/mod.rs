@@ -36,7 +36,7 @@ pub use leases::{Connection, Leases};
 pub use pods::Pods;
 pub use scope::{Events, Scope};
 pub use secrets::Secrets;
-pub use seen::{Change, DeploymentFacts, Facts, Pinned, Seen};
+pub use seen::{Change, Creation, DeploymentFacts, Facts, Pinned, Seen};
 
 /// Asks the controller to look at bots again.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crds::api::TradingBot;
 use crds::contract::{LABEL_BOT, OPERATOR_MANAGER};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
 use kube::Resource;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -24,8 +24,8 @@ pub struct Seen {
     pub is_terminating: bool,
     /// What others read of it.
     pub facts: Facts,
-    /// Place in `managedFields` of the entry that its creation left behind, unless that was converted.
-    pub creation_entry: Option<u8>,
+    /// What its creation left behind in `managedFields`, unless that was converted.
+    pub creation: Option<Creation>,
     /// The UID of the bot that it was made for, where it outlives that.
     pub retained_for: Option<Box<str>>,
     /// Where the API server made something else of what this process wrote.
@@ -39,6 +39,19 @@ pub struct Seen {
     pub(super) verified: Option<Digest>,
     /// Its content, as JSON.
     pub(super) content: Option<Arc<str>>,
+}
+
+/// The entry of an object's creation in `managedFields`, which says of each field of that time that it is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// Its place.
+    pub place: u8,
+    /// The object was applied since, so that there is an entry of that, too.
+    pub is_applied: bool,
+    /// The shape of every object that this process has desired since. None when that is not known, or when
+    /// somebody else has written under our name.
+    pub(super) shape: Option<Digest>,
+    is_touched: bool,
 }
 
 /// What the server made of a desired object, in digests.
@@ -135,7 +148,7 @@ impl Seen {
             version: version(metadata),
             is_terminating: metadata.deletion_timestamp.is_some(),
             facts: Facts::of(kind, object),
-            creation_entry: creation_entry(metadata.managed_fields.as_deref().unwrap_or_default()),
+            creation: Creation::of(metadata),
             retained_for: annotated(annotation::RETAINED_FOR).map(Into::into),
             settled: None,
             bot: label(bot.map(String::as_str)),
@@ -240,6 +253,9 @@ impl Seen {
             return Change::Content;
         }
         self.settled.clone_from(&before.settled);
+        if let (Some(creation), Some(before)) = (&mut self.creation, before.creation) {
+            creation.follow(before.shape);
+        }
         let same = (self.digest, self.named, self.is_terminating, &self.owners, &self.bot)
             == (before.digest, before.named, before.is_terminating, &before.owners, &before.bot);
         if !same {
@@ -310,14 +326,34 @@ fn content(object: &DynamicObject) -> Value {
     content
 }
 
-/// The place of the entry that creating the object left behind. None when that entry was converted.
-fn creation_entry(entries: &[ManagedFieldsEntry]) -> Option<u8> {
-    let index = entries.iter().position(|entry| {
-        entry.manager.as_deref() == Some(OPERATOR_MANAGER)
-            && entry.operation.as_deref() == Some("Update")
-            && entry.subresource.is_none()
-    })?;
-    u8::try_from(index).ok()
+impl Creation {
+    fn of(metadata: &ObjectMeta) -> Option<Self> {
+        let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+        let of = |operation: &str, entry: &ManagedFieldsEntry| {
+            entry.manager.as_deref() == Some(OPERATOR_MANAGER)
+                && entry.operation.as_deref() == Some(operation)
+                && entry.subresource.is_none()
+        };
+        let place = entries.iter().position(|entry| of("Update", entry))?;
+        // The time of an entry moves when its manager writes, and not when others take its fields over.
+        let is_touched = entries.get(place).map(|entry| &entry.time) != Some(&metadata.creation_timestamp);
+        Some(Self {
+            place: u8::try_from(place).ok()?,
+            is_applied: entries.iter().any(|entry| of("Apply", entry)),
+            shape: None,
+            is_touched,
+        })
+    }
+
+    /// Keeps the shape of what was desired.
+    pub(super) fn follow(&mut self, shape: Option<Digest>) {
+        self.shape = shape.filter(|_| !self.is_touched);
+    }
+
+    /// Whether every field that the entry names is one of a desired object of that shape.
+    pub fn has_shape(self, shape: Digest) -> bool {
+        self.shape == Some(shape)
+    }
 }
 
 #[cfg(test)]
@@ -404,17 +440,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_entry_of_the_creation_is_found_by_its_place() {
-        let entries = |entries: Value| -> Option<u8> {
-            creation_entry(&serde_json::from_value::<Vec<_>>(entries).unwrap())
+    fn the_entry_of_the_creation_is_found_and_counts_while_nobody_else_wrote_under_its_name() {
+        let (made, later) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+        let ours = |operation: &str, time: &str| json!({"manager": OPERATOR_MANAGER, "operation": operation, "time": time});
+        let found = |entries: Value| {
+            let metadata = json!({"creationTimestamp": made, "managedFields": entries});
+            let mut found = Creation::of(&serde_json::from_value(metadata).unwrap())?;
+            let shape = Digest::parse("1").unwrap();
+            found.follow(Some(shape));
+            Some((found.place, found.is_applied, found.has_shape(shape)))
         };
-        let found = entries(json!([
-            {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:a": {}}},
-            {"manager": OPERATOR_MANAGER, "operation": "Update", "subresource": "status"},
-            {"manager": OPERATOR_MANAGER, "operation": "Update", "fieldsV1": {"f:a": {}}},
-            {"manager": "other", "operation": "Update"}
-        ]));
-        assert_eq!(found, Some(2));
-        assert_eq!(entries(json!([{"manager": OPERATOR_MANAGER, "operation": "Apply"}])), None);
+        let kubectl = json!({"manager": "kubectl", "operation": "Update", "time": later});
+        let mut status = ours("Update", later);
+        status["subresource"] = json!("status");
+        let entries = json!([kubectl, status, ours("Update", made)]);
+        assert_eq!(found(entries), Some((2, false, true)));
+        assert_eq!(found(json!([ours("Apply", later), ours("Update", made)])), Some((1, true, true)));
+        assert_eq!(found(json!([ours("Update", later)])), Some((0, false, false)), "it was written again");
+        assert_eq!(found(json!([ours("Apply", made)])), None);
     }
 }

@@ -189,23 +189,38 @@ fn rename_or_mode_switch_leaves_exactly_one_trader() {
 #[test]
 fn a_field_that_is_no_longer_wanted_really_goes_although_post_made_it() {
     Bench::test("removed", |place| {
-        let agent = json!({"nodeSelector": {"disk": "fast", "zone": "a"}});
-        place.cluster.apply(&place.manifest("one", &agent).to_string());
-        let selector = |object: &Value| object["spec"]["template"]["spec"]["nodeSelector"].clone();
-        let created =
-            place.until("deployment", "one", |d| selector(d) == json!({"disk": "fast", "zone": "a"}));
-        place.cluster.apply(&place.manifest("one", &json!({"nodeSelector": {"zone": "a"}})).to_string());
-        place.until("deployment", "one", |d| selector(d) == json!({"zone": "a"}));
-        place.cluster.apply(&place.manifest("one", &json!({"nodeSelector": {}})).to_string());
-        let updated = place.until("deployment", "one", |d| selector(d).is_null());
+        let select = |selector: &Value| {
+            let agent = json!({"nodeSelector": selector});
+            place.cluster.apply(&place.manifest("one", &agent).to_string());
+            place.until("deployment", "one", |deployment| {
+                let found = deployment.pointer("/spec/template/spec/nodeSelector");
+                found.unwrap_or(&json!({})) == selector
+            })
+        };
+        // How the operator's entries came about.
+        let operations = || -> Vec<String> {
+            let raw = place.kubectl(&["get", "deployment", "one", "-o", "json", "--show-managed-fields"]);
+            let raw: Value = serde_json::from_str(&raw).expect("JSON");
+            let entries = raw["metadata"]["managedFields"].as_array().expect("entries").clone();
+            let ours =
+                entries.iter().filter(|entry| entry["manager"] == OURS && entry["subresource"].is_null());
+            ours.map(|entry| entry["operation"].as_str().expect("a word").to_owned()).collect()
+        };
+        let created = select(&json!({"disk": "fast", "zone": "a"}));
+        assert_eq!(operations(), ["Update"]);
+        let mut audit = place.cluster.audit();
+        audit.calls();
+        select(&json!({"disk": "slow", "zone": "a"}));
+        let mut calls = audit.by(&Operator::user());
+        calls.retain(|call| call.namespace == place.namespace && call.resource == "deployments");
+        assert_eq!(calls.len(), 1, "fields of which none goes need one call: {calls:?}");
+        let mut both = operations();
+        both.sort();
+        assert_eq!(both, ["Apply", "Update"]);
+        select(&json!({"zone": "a"}));
+        assert_eq!(operations(), ["Apply"]);
+        let updated = select(&json!({}));
         assert_eq!(created["metadata"]["uid"], updated["metadata"]["uid"], "it was not made anew");
-        let raw = place.kubectl(&["get", "deployment", "one", "-o", "json", "--show-managed-fields"]);
-        let raw: Value = serde_json::from_str(&raw).expect("JSON");
-        let entries = raw["metadata"]["managedFields"].as_array().expect("entries");
-        let mut ours =
-            entries.iter().filter(|entry| entry["manager"] == OURS && entry["subresource"].is_null());
-        assert_eq!(ours.next().expect("an entry of the operator")["operation"], "Apply");
-        assert!(ours.next().is_none(), "one entry");
     });
 }
 

@@ -22,7 +22,7 @@ use tracing::info;
 use super::bot::{Guarded, Owner};
 use super::build::{self, Child, Keys};
 use crate::metrics::Metrics;
-use crate::watch::{ChildKind, Children, Connection, Digest, Leases, Pods, Secrets, Seen, Shown};
+use crate::watch::{ChildKind, Children, Connection, Creation, Digest, Leases, Pods, Secrets, Seen, Shown};
 use error::{collision, failed, terminating};
 use step::{Step, decide, share_of};
 
@@ -290,9 +290,10 @@ impl Applier<'_> {
 
     async fn update(&self, owner: &Owner, child: &Child, existing: &Seen) -> Result<(), ApplyError> {
         let api = self.api(owner, child.kind);
+        let names_all = |creation: Creation| creation.has_shape(Digest::of_shape(&child.desired));
         // The Lease's spec may have been ours when it was created and is the agent's now: only labels and
         // owner are applied, and the entry of the creation stays.
-        if child.kind != ChildKind::Lease {
+        if child.kind != ChildKind::Lease && !existing.creation.is_some_and(names_all) {
             self.convert(owner, child, existing).await?;
         }
         self.make_way(owner, child, existing).await?;
@@ -329,7 +330,8 @@ impl Applier<'_> {
     }
 
     /// Turns what creating an object left behind in `managedFields` into what applying would have. Without
-    /// it a field that is no longer wanted would stay for ever. Once in an object's life.
+    /// it a field that is no longer wanted would stay for ever. Once in an object's life, and only when there may be
+    /// such a field.
     async fn convert(&self, owner: &Owner, child: &Child, existing: &Seen) -> Result<(), ApplyError> {
         let (kind, name) = (child.kind, &child.name);
         let Some(operations) = conversion(existing) else { return Ok(()) };
@@ -416,7 +418,8 @@ impl Applier<'_> {
     fn keep(&self, child: &Child, answer: &DynamicObject) {
         let share = share_of(answer, child);
         let other = (share != child.desired).then(|| Digest::of_value(&share));
-        self.children.written(child.kind, child.hash, answer, other);
+        let shape = Digest::of_shape(&child.desired);
+        self.children.written(child.kind, child.hash, shape, answer, other);
     }
 
     fn remember(&self, owner: &Owner, child: &Child, version: u64) {
@@ -430,11 +433,18 @@ impl Applier<'_> {
 
 /// The operations that convert the entry of the creation.
 fn conversion(existing: &Seen) -> Option<Value> {
-    let path = format!("/metadata/managedFields/{}", existing.creation_entry?);
+    let creation = existing.creation?;
+    let path = format!("/metadata/managedFields/{}", creation.place);
+    let convert = if creation.is_applied {
+        // What was desired since has an entry already, which names as many fields.
+        json!({"op": "remove", "path": path})
+    } else {
+        json!({"op": "replace", "path": format!("{path}/operation"), "value": "Apply"})
+    };
     Some(json!([
         {"op": "test", "path": "/metadata/uid", "value": existing.uid},
         {"op": "test", "path": format!("{path}/manager"), "value": OPERATOR_MANAGER},
         {"op": "test", "path": format!("{path}/operation"), "value": "Update"},
-        {"op": "replace", "path": format!("{path}/operation"), "value": "Apply"},
+        convert,
     ]))
 }

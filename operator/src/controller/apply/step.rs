@@ -188,7 +188,8 @@ mod tests {
             })
         };
         let share = Digest::of_value(&share_of(&mutated("10"), &bench.child));
-        children.written(ChildKind::Service, bench.child.hash, &mutated("10"), Some(share));
+        let hash = bench.child.hash;
+        children.written(ChildKind::Service, hash, hash, &mutated("10"), Some(share));
         assert_eq!(step(&children), Step::Nothing);
         let mut touched = mutated("11");
         touched.metadata.labels.as_mut().unwrap().insert("mine".into(), "x".into());

@@ -7,6 +7,7 @@ mod conditions;
 mod event;
 mod gone;
 mod looked;
+mod progress;
 mod rollout;
 mod tls;
 mod untyped;
@@ -26,6 +27,7 @@ pub use conditions::{Observed, share};
 pub use event::Events;
 pub use gone::{is_gone, last_share};
 pub use looked::{Built, Looked, Looks, Outcome, Stated};
+pub use progress::is_only_progress;
 pub use rollout::Rollout;
 pub use tls::Issued;
 

@@ -204,7 +204,7 @@ mod tests {
         fn write(&self, version: u64) {
             let answer = service(version, |_| ());
             let desired = Seen::of(ChildKind::Service, &answer).verified.unwrap();
-            self.children.written(ChildKind::Service, desired, &answer, None);
+            self.children.written(ChildKind::Service, desired, desired, &answer, None);
         }
 
         fn version(&self) -> Option<u64> {

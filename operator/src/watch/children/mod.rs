@@ -139,9 +139,16 @@ impl Children {
         found
     }
 
-    /// Takes in the answer to a write of a desired object. The share is what the answer made of it, where
+    /// Takes in the answer to a write of a desired object of a shape. The share is what the answer made of it, where
     /// that is something else.
-    pub fn written(&self, kind: ChildKind, desired: Digest, answer: &DynamicObject, share: Option<Digest>) {
+    pub fn written(
+        &self,
+        kind: ChildKind,
+        desired: Digest,
+        shape: Digest,
+        answer: &DynamicObject,
+        share: Option<Digest>,
+    ) {
         let Some(key) = Key::of(kind, answer) else { return };
         let mut seen = Seen::of(kind, answer);
         let mut state = self.lock_mut();
@@ -150,6 +157,9 @@ impl Children {
         }
         seen.verified = Some(desired);
         seen.content = None;
+        if let Some(creation) = &mut seen.creation {
+            creation.follow(Some(shape));
+        }
         seen.settled = share.map(|answer| Box::new(Settled { desired, answer }));
         let is_shown = state.objects.get(&key).is_some_and(|known| known.version == seen.version);
         if !is_shown {
