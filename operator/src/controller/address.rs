@@ -3,6 +3,7 @@
 use crds::api::{Reconciliation, Route, TlsSpec};
 use crds::contract::child_name;
 
+use super::bot::Owner;
 use super::validate::{Refusal, Validated};
 use crate::watch::{ChildKind, Children, Hosts};
 
@@ -43,10 +44,21 @@ pub fn claim(mut bot: Validated, children: &Children, hosts: &Hosts) -> Result<V
     if let Err(conflict) = hosts.claim(&bot.owner, &expose) {
         return Err(Refusal::Host { conflict, live: live(bot, children) });
     }
-    if let Some(secret) = issued {
-        bot.certificate_users = hosts.certificate_users(&bot.owner.namespace, &secret);
+    if issued.is_some() {
+        bot.certificate_users = certificate_users(&bot, hosts);
     }
     Ok(bot)
+}
+
+/// Whether another bot came to share the certificate, or left it, since the claim: what was written of its owners since
+/// may have replaced what the other one wrote.
+pub fn is_outdated(bot: &Validated, hosts: &Hosts) -> bool {
+    !bot.certificate_users.is_empty() && bot.certificate_users != certificate_users(bot, hosts)
+}
+
+fn certificate_users(bot: &Validated, hosts: &Hosts) -> Vec<Owner> {
+    let tls = bot.deployment.expose.as_ref().and_then(|expose| expose.tls.as_ref());
+    tls.map(|tls| hosts.certificate_users(&bot.owner.namespace, &tls.secret_name)).unwrap_or_default()
 }
 
 fn unknown(kind: ChildKind, bot: Validated, children: &Children) -> Refusal {

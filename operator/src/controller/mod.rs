@@ -196,6 +196,9 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
             match applied {
                 Ok(applied) => {
                     look_again(applied, owner, context);
+                    if address::is_outdated(&validated, &context.hosts) {
+                        context.causes.stages_in(owner.bot_ref(), Duration::ZERO);
+                    }
                     Outcome::Applied
                 }
                 Err(ApplyError::BotEnding) => {

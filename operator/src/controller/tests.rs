@@ -226,3 +226,42 @@ async fn a_claim_that_may_not_grow_is_told_and_keeps_nothing_else_from_being_mad
         "{calls:#?}"
     );
 }
+
+#[tokio::test]
+async fn a_certificate_that_another_bot_came_to_share_while_it_was_written_is_written_again() {
+    let address = |path: &str| {
+        let tls = json!({"secretName": "web", "issuerRef": {"kind": "Issuer", "name": "ca"}});
+        json!({"host": "a.example.com", "path": path, "ingress": {}, "tls": tls})
+    };
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|bot| bot["spec"]["expose"] = address("/a"));
+    let other = bench.bot(|bot| {
+        bot["metadata"]["name"] = json!("other");
+        bot["metadata"]["uid"] = json!("00000000");
+        bot["spec"]["expose"] = address("/b");
+    });
+    bench.take(&Event::Apply(other));
+    let held = bench.server.hold("/certificates");
+    let hosts = &bench.context.hosts;
+    let shares = async {
+        while hosts.claims(&owner()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let other = Owner { name: "other".into(), namespace: "trading".into(), uid: "00000000".into() };
+        let expose = serde_json::from_value(address("/b")).unwrap();
+        hosts.claim(&other, &crds::api::Expose::new(expose).unwrap()).unwrap();
+        held.cancel();
+    };
+    tokio::join!(async { look(&bench, &bot, Cause::Stages).await.unwrap() }, shares);
+    assert_eq!(bench.context.causes.rest(&owner().bot_ref()), Some(Duration::ZERO));
+    let calls = bench.server.calls();
+    assert!(calls.iter().any(|call| call.ends_with("/certificates")), "{calls:#?}");
+    look(&bench, &bot, Cause::Status).await.unwrap();
+    let calls = bench.server.calls();
+    assert!(
+        calls.iter().any(|call| call.contains("PATCH") && call.contains("/certificates/web")),
+        "{calls:#?}"
+    );
+    let rest = bench.context.causes.rest(&owner().bot_ref());
+    assert!(rest.is_none_or(|rest| rest > Duration::from_secs(1)), "it does not go on: {rest:?}");
+}
