@@ -1,5 +1,6 @@
 //! What kstatus, by which Flux and Helm decide whether they go on, makes of an object.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -49,6 +50,24 @@ pub fn expected(bot: &Value) -> &'static str {
     }
 }
 
+/// What a bot's conditions say against each other, if they do.
+pub fn contradiction(bot: &Value) -> Option<String> {
+    let conditions = bot["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut kinds = BTreeSet::new();
+    if let Some(twice) = conditions.iter().find(|condition| !kinds.insert(condition["type"].as_str())) {
+        return Some(format!("{} is there twice", twice["type"]));
+    }
+    let only_true = ["Reconciling", "Stalled", "ReconciliationSuspended"];
+    let is_not = |kind: &&str| condition(bot, kind).is_some_and(|found| found["status"] != "True");
+    if let Some(kind) = only_true.iter().find(|kind| is_not(kind)) {
+        return Some(format!("{kind} is there and not true"));
+    }
+    let is_current = bot["status"]["observedGeneration"] == bot["metadata"]["generation"];
+    let holds = |kind: &str| condition(bot, kind).is_some_and(|found| found["status"] == "True");
+    let said = ["Ready", "Reconciling", "Stalled"].into_iter().filter(|kind| holds(kind)).count();
+    (is_current && said != 1).then(|| "of Ready, Reconciling and Stalled one must be true".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -79,5 +98,27 @@ mod tests {
         let statuses: Vec<&str> = said.iter().map(|said| said.status.as_str()).collect();
         assert_eq!(statuses, ["InProgress", "Current", "InProgress", "Failed"]);
         assert_eq!(said[3].message, "not so");
+    }
+
+    #[test]
+    fn conditions_that_say_two_things_at_once_are_found() {
+        let of = |conditions: &[(&str, &str)]| {
+            let conditions: Vec<_> =
+                conditions.iter().map(|(kind, status)| json!({"type": kind, "status": status})).collect();
+            contradiction(&object(2, json!({"observedGeneration": 2, "conditions": conditions})))
+        };
+        assert_eq!(of(&[("Ready", "True"), ("ConfigValid", "True")]), None);
+        assert_eq!(of(&[("Ready", "False"), ("Stalled", "True")]), None);
+        for wrong in [
+            &[("Ready", "False")][..],
+            &[("Ready", "True"), ("Reconciling", "True")],
+            &[("Ready", "False"), ("Reconciling", "True"), ("Stalled", "True")],
+            &[("Ready", "True"), ("Stalled", "False")],
+            &[("Ready", "True"), ("Ready", "True")],
+        ] {
+            assert!(of(wrong).is_some(), "{wrong:?}");
+        }
+        let older = object(3, json!({"observedGeneration": 2, "conditions": []}));
+        assert_eq!(contradiction(&older), None, "it is about to be said");
     }
 }

@@ -1,5 +1,5 @@
 //! Has kstatus judge every state of every bot that the tests met: `judge-statuses FOLDER`, of files that
-//! `TRADINGBOT_STATES=FOLDER` left there. Flux and Helm must take each for what it is.
+//! `TRADINGBOT_STATES=FOLDER` left there. Flux and Helm must take each for what it is, and none may contradict itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -31,20 +31,17 @@ fn main() -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     for (bot, said) in states.iter().zip(kstatus::of(&states)) {
         let expected = kstatus::expected(bot);
-        if said.status == expected {
-            *judged.entry(said.status).or_default() += 1;
-        } else {
+        let differs = (said.status != expected)
+            .then(|| format!("is {} and should be {expected} ({})", said.status, said.message));
+        if let Some(what) = differs.or_else(|| kstatus::contradiction(bot)) {
             let metadata = &bot["metadata"];
-            let (place, name) = (&metadata["namespace"], &metadata["name"]);
-            wrong.push(format!(
-                "{place}/{name} is {} and should be {expected} ({}): {}",
-                said.status, said.message, bot["status"]
-            ));
+            wrong.push(format!("{}/{}: {what}: {}", metadata["namespace"], metadata["name"], bot["status"]));
         }
+        *judged.entry(said.status).or_default() += 1;
     }
     ensure!(
         wrong.is_empty(),
-        "kstatus and we differ on {} of {} states:\n{}",
+        "{} of {} states are wrong:\n{}",
         wrong.len(),
         states.len(),
         wrong.join("\n")

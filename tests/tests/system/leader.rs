@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tests::audit::Call;
-use tests::cluster::{Cluster, OPERATOR_NAMESPACE};
+use tests::audit::{Call, service_account};
+use tests::cluster::{Cluster, OPERATOR_NAMESPACE, condition};
 use tests::operator::{Operator, Options};
 use tests::{repository, wait};
+
+const SELECTOR: &str = "app.kubernetes.io/name=tradingbot-operator";
 
 const LEASE: &str = "lease/tradingbot-operator";
 
@@ -205,6 +207,74 @@ fn who_cannot_reach_the_api_server_stops_writing_and_nobody_writes_twice_afterwa
     await_children(&cluster, "two");
     assert_one_writes_at_a_time(&audit.by(&Operator::user()));
     assert!(a.is_running() && b.is_running());
+}
+
+/// Waits until all replicas of the operator are of its newest template and ready.
+fn rolled_out(cluster: &Cluster) {
+    let deployment = "deployment/tradingbot-operator";
+    cluster.run(&["rollout", "status", "-n", OPERATOR_NAMESPACE, deployment, "--timeout=180s"]);
+}
+
+/// The operator's pods that are ready, by their names.
+fn ready_pods(cluster: &Cluster) -> BTreeSet<String> {
+    let pods = cluster.try_list(OPERATOR_NAMESPACE, &["pods", "-l", SELECTOR]).expect("a list");
+    let ready = pods.iter().filter(|pod| {
+        pod["metadata"]["deletionTimestamp"].is_null()
+            && condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
+    });
+    ready.map(|pod| pod["metadata"]["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+#[ignore = "needs a node, and with it root"]
+fn a_rolling_upgrade_and_a_drain_of_two_replicas_disturb_no_agent_and_leave_one_writer_at_a_time() {
+    let cluster = Cluster::with_operator();
+    let bars = repository("examples/data");
+    cluster.run(&["apply", "-k", bars.to_str().expect("a path in UTF-8")]);
+    let mut audit = cluster.audit();
+    let deployment = ["-n", OPERATOR_NAMESPACE, "deployment/tradingbot-operator"];
+    cluster.run(&[&["scale", "--replicas=2"], &deployment[..]].concat());
+    rolled_out(&cluster);
+    cluster.apply(&bot("one").to_string());
+    cluster.await_condition("default", "one", "Ready", "True");
+    let agents = || {
+        let pods = cluster.try_list("default", &["pods", "-l", "trading.three-rivers-tech.com/bot=one"]);
+        let pods = pods.expect("a list");
+        pods.iter().map(|pod| pod["metadata"]["uid"].clone()).collect::<Vec<_>>()
+    };
+    let agent = agents();
+
+    let before = ready_pods(&cluster);
+    cluster.run(&[&["rollout", "restart"], &deployment[..]].concat());
+    drift_is_repaired(&cluster, "one");
+    rolled_out(&cluster);
+    drift_is_repaired(&cluster, "one");
+    let after = wait::until("two new pods are ready", || match ready_pods(&cluster) {
+        pods if pods.len() == 2 => Ok(pods),
+        pods => Err(format!("{pods:?}")),
+    });
+    assert!(before.len() == 2 && before.is_disjoint(&after), "{before:?} {after:?}");
+
+    // One is evicted and has no other node to go to: the budget keeps the second until there is room again.
+    let node = cluster.run(&["get", "nodes", "-o", "name"]).trim().trim_start_matches("node/").to_owned();
+    let selector = format!("--pod-selector={SELECTOR}");
+    let mut drain = cluster.kubectl(&["drain", &node, &selector, "--timeout=180s"]).spawn().expect("kubectl");
+    wait::until("one is evicted", || match ready_pods(&cluster) {
+        pods if pods.len() == 1 => Ok(()),
+        pods => Err(format!("{pods:?}")),
+    });
+    drift_is_repaired(&cluster, "one");
+    assert_eq!(ready_pods(&cluster).len(), 1, "the other one stays");
+    cluster.run(&["uncordon", &node]);
+    assert!(drain.wait().expect("kubectl ends").success(), "the drain ends");
+    rolled_out(&cluster);
+    drift_is_repaired(&cluster, "one");
+    assert!(ready_pods(&cluster).is_disjoint(&after), "both were evicted");
+
+    assert_eq!(agents(), agent, "the agent trades on");
+    let calls = audit.by(&service_account(OPERATOR_NAMESPACE, "tradingbot-operator"));
+    assert!(writers(&calls).len() >= 3, "several led: {:?}", writers(&calls));
+    assert_one_writes_at_a_time(&calls);
 }
 
 /// A way to the API server that can be cut.
