@@ -212,7 +212,11 @@ impl Work {
     /// Lists and watches the bots, and queues those that are worth a look if there is a queue. Never ends.
     async fn watch(&mut self, queue: Option<UnboundedSender<BotRef>>) {
         let events = self.scope.watch(&self.context.client, &watcher::Config::default());
-        let mut events = events.modify(|bot: &mut Guarded| bot.meta_mut().managed_fields = None);
+        // What nobody here reads is most of a bot: kubectl keeps a second copy of it in an annotation.
+        let mut events = events.modify(|bot: &mut Guarded| {
+            bot.meta_mut().managed_fields = None;
+            bot.meta_mut().annotations = None;
+        });
         let mut listed = false;
         loop {
             tokio::select! {

@@ -9,21 +9,57 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A `TradingBot` whose spec is still what was written: parsing it is the business of `validate`, which
+/// A `TradingBot` whose spec is still what was written: reading it is the business of `validate`, which
 /// can name the field that is wrong.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Bot {
     /// Its metadata.
     pub metadata: ObjectMeta,
-    /// Its spec, unparsed.
+    /// Its spec.
     #[serde(default)]
-    pub spec: Value,
+    pub spec: WrittenSpec,
     /// What operator and agent reported.
     #[serde(default)]
     pub status: Option<TradingBotStatus>,
+}
+
+/// A spec as JSON text: as a tree it would take ten times the memory, for every bot.
+#[derive(Clone, Debug, Default)]
+pub struct WrittenSpec(Box<str>);
+
+impl WrittenSpec {
+    /// The whole; null where there is none.
+    pub fn read(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// One section of it, if it has that.
+    pub fn section(&self, name: &str) -> Option<Value> {
+        if !self.mentions(name) {
+            return None;
+        }
+        self.read().get_mut(name).map(Value::take)
+    }
+
+    /// Whether it may hold the text, as a name or as a value; a cheap answer before the spec is read.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.0.contains(&Value::from(text).to_string())
+    }
+}
+
+impl From<Value> for WrittenSpec {
+    fn from(spec: Value) -> Self {
+        Self(spec.to_string().into())
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// A bot, or what can be said of one that cannot be read: it must not stop the others.
@@ -32,18 +68,23 @@ pub type Guarded = DeserializeGuard<Bot>;
 pub type BotRef = ObjectRef<Guarded>;
 
 impl Bot {
-    /// The ConfigMaps that replay feeds of this bot name.
-    pub fn config_maps(&self) -> BTreeSet<String> {
-        fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-            value.get(key).and_then(Value::as_array).into_iter().flatten()
-        }
-        list(&self.spec, "feeds")
-            .filter_map(|feed| feed.get("replay"))
-            .flat_map(|replay| list(replay, "data"))
-            .flat_map(|data| list(data, "configMaps"))
-            .filter_map(|reference| reference.get("name")?.as_str().map(str::to_owned))
-            .collect()
+    /// Whether a replay feed of this bot reads the ConfigMap.
+    pub fn reads_config_map(&self, name: &str) -> bool {
+        self.spec.mentions(name) && config_maps(&self.spec.read()).contains(name)
     }
+}
+
+/// The ConfigMaps that the replay feeds of a spec name.
+pub fn config_maps(spec: &Value) -> BTreeSet<&str> {
+    fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+        value.get(key).and_then(Value::as_array).into_iter().flatten()
+    }
+    list(spec, "feeds")
+        .filter_map(|feed| feed.get("replay"))
+        .flat_map(|replay| list(replay, "data"))
+        .flat_map(|data| list(data, "configMaps"))
+        .filter_map(|reference| reference.get("name")?.as_str())
+        .collect()
 }
 
 impl Resource for Bot {
@@ -115,7 +156,7 @@ mod tests {
         let bot: Guarded = serde_json::from_value(object).unwrap();
         let bot = bot.0.unwrap();
         assert_eq!(Owner::of(&bot.metadata).unwrap().uid, "u");
-        assert!(bot.config_maps().is_empty());
+        assert!(config_maps(&bot.spec.read()).is_empty());
 
         let object =
             json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {}, "status": {"conditions": 3}});
@@ -133,6 +174,9 @@ mod tests {
             ]}}]}
         }))
         .unwrap();
-        assert_eq!(bot.config_maps().into_iter().collect::<Vec<_>>(), ["h1", "h2"]);
+        assert_eq!(config_maps(&bot.spec.read()).into_iter().collect::<Vec<_>>(), ["h1", "h2"]);
+        assert!(bot.reads_config_map("h1") && !bot.reads_config_map("bars"), "a feed's name is none");
+        assert_eq!(bot.spec.section("feeds").unwrap()[0], json!({"name": "live"}));
+        assert_eq!(bot.spec.section("expose"), None);
     }
 }

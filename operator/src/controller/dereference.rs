@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bot::{Bot, Owner};
+use super::bot::{self, Bot, Owner};
 use crate::watch::{ChildKind, Children, ConfigMaps, Pinned, Seen};
 
 /// What a bot's spec refers to.
@@ -27,10 +27,10 @@ pub fn dereference(bot: &Bot, owner: &Owner, children: &Children, config_maps: &
     let deployment = own(owner, children, ChildKind::Deployment);
     let facts = deployment.as_ref().and_then(Seen::deployment);
     Dereferenced {
-        missing_config_maps: bot
-            .config_maps()
+        missing_config_maps: bot::config_maps(&bot.spec.read())
             .into_iter()
             .filter(|name| !config_maps.exists(&owner.namespace, name))
+            .map(str::to_owned)
             .collect(),
         image_in_use: noted(agent_image),
         defaults_in_use: noted(defaults_version),

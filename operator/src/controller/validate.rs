@@ -186,7 +186,7 @@ pub fn validate(
             }
         },
     };
-    let effective = resolve_with(&bot.spec, defaults_version)?;
+    let effective = resolve_with(&bot.spec.read(), defaults_version)?;
     let deployment = Deployment::from_effective(&effective)?;
     let Effective { bot: config, deployment: _, provenance: _ } = effective;
     let unreadable = |error: &dyn std::fmt::Display| Refusal::Unreadable(error.to_string());

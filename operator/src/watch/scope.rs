@@ -16,6 +16,9 @@ use tracing::warn;
 /// A namespace that may not be listed is waited for so many tries: rights that were just granted take a moment.
 const TRIES: u8 = 3;
 
+/// So many objects of a list are in memory at once, whole, for each kind.
+const PAGE: u32 = 100;
+
 /// The events of a watch, however many requests it is made of.
 pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
@@ -68,6 +71,7 @@ impl Scope {
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
+        let config = &config.clone().page_size(PAGE);
         match self {
             Self::Cluster => watcher(all, config.clone()).default_backoff().boxed(),
             Self::Namespaces(names) => {

@@ -161,7 +161,7 @@ fn seen(state: &mut State, bot: &Guarded) -> Vec<Owner> {
     let Ok(read) = &bot.0 else { return Vec::new() };
     let generation = read.metadata.generation.unwrap_or_default();
     let seen_version = version(&read.metadata);
-    let spec = read.spec.get("expose");
+    let spec = read.spec.section("expose");
     let claims = || read.status.as_ref().map(|status| status.claims.clone()).unwrap_or_default();
     let known = state.bots.get(&owner.uid);
     if known.is_none() && spec.is_none() && claims().is_empty() {
@@ -184,7 +184,7 @@ fn seen(state: &mut State, bot: &Guarded) -> Vec<Owner> {
         }
         if entry.generation != generation {
             entry.generation = generation;
-            match spec.map(|spec| serde_json::from_value::<ExposeSpec>(spec.clone())) {
+            match spec.map(serde_json::from_value::<ExposeSpec>) {
                 None => entry.asked = None,
                 Some(Ok(spec)) => {
                     if let Ok(expose) = Expose::new(spec) {
