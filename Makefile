@@ -57,7 +57,7 @@ lint: deps programs ## formatting, clippy, generated files, chart, manifests
 bench: deps programs ## measure what docs/performance.md states
 	TARGET=$(TARGET) tests/bench.sh
 
-# Minutes where nothing else runs: BOTS="200 1000" leaves out the longest part and the docs.
+# Minutes where nothing else runs: BOTS="200 1000" leaves out the longest part and the docs, CONTENDER=ours the peer.
 bench-operator: ## measure the operator beside a peer in Go, 200 to 5,000 bots (BOTS="200 1000")
 	@.ci/deps no
 	cargo build --quiet --release -p lab -p operator -p agent -p tests

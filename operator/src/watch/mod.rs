@@ -14,6 +14,7 @@ mod pods;
 mod scope;
 mod secrets;
 mod seen;
+mod uid;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use kube::Resource;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use super::uid::Uid;
 use super::{ChildKind, Digest, version};
 use crate::controller::build::annotation;
 use crate::controller::{Issued, Owner, Rollout};
@@ -17,7 +18,7 @@ use crate::controller::{Issued, Owner, Rollout};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     /// UID of the object.
-    pub uid: Box<str>,
+    pub uid: Uid,
     /// Its resource version.
     pub version: u64,
     /// It is on its way out.
@@ -109,7 +110,7 @@ enum Label {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Reference {
-    uid: Box<str>,
+    uid: Uid,
     is_controller: bool,
     /// The name in the label's terms, when the owner is a TradingBot.
     bot: Label,
@@ -171,13 +172,13 @@ impl Seen {
 
     /// Whether the bot, this very one, controls the object.
     pub fn is_controlled_by(&self, owner: &Owner) -> bool {
-        self.owners.iter().any(|reference| reference.is_controller && *reference.uid == *owner.uid)
+        self.owners.iter().any(|reference| reference.is_controller && reference.uid == *owner.uid)
     }
 
     /// Whether the object is the bot's, this very one's: that controls it, or nobody does and it was made for it.
     pub fn is_of(&self, owner: &Owner) -> bool {
         match self.owners.iter().find(|reference| reference.is_controller) {
-            Some(controller) => *controller.uid == *owner.uid,
+            Some(controller) => controller.uid == *owner.uid,
             None => self.retained_for.as_deref() == Some(&owner.uid),
         }
     }
@@ -187,7 +188,7 @@ impl Seen {
         self.owners.iter().any(|reference| {
             reference.is_controller
                 && reference.bot.get(name) == Some(&owner.name)
-                && *reference.uid != *owner.uid
+                && reference.uid != *owner.uid
         })
     }
 
@@ -243,7 +244,7 @@ impl Seen {
 
     /// Where among its owners the bot is, and how many they are.
     pub fn place_among_owners(&self, owner: &Owner) -> Option<(usize, usize)> {
-        let place = self.owners.iter().position(|reference| *reference.uid == *owner.uid)?;
+        let place = self.owners.iter().position(|reference| reference.uid == *owner.uid)?;
         Some((place, self.owners.len()))
     }
 

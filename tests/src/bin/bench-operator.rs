@@ -1,5 +1,6 @@
 //! `make bench-operator`: measures the operator beside a peer on controller-runtime. BOTS="200 1000" chooses the numbers
-//! of bots, and then only prints; a run with all numbers also writes the tables in docs/performance.md.
+//! of bots, and then only prints; a run with all numbers also writes the tables in docs/performance.md. CONTENDER=ours
+//! leaves the peer out, to look for what costs.
 
 use anyhow::{Context, Result};
 use tests::bench::{Contender, Machine, Report, run, write_docs};
@@ -19,6 +20,11 @@ fn main() -> Result<()> {
             })
             .collect::<Result<_>>()?,
     };
+    let only = std::env::var("CONTENDER").ok().filter(|name| !name.is_empty());
+    let all = [Contender::Ours, Contender::Peer];
+    if let Some(name) = only.as_ref().filter(|only| all.iter().all(|contender| contender.name() != **only)) {
+        anyhow::bail!("CONTENDER has {name:?}: ours or peer, or nothing for both");
+    }
     let machine = Machine::here();
     let date = jiff::Zoned::now().date().to_string();
     let folder = repository("build/bench");
@@ -26,9 +32,12 @@ fn main() -> Result<()> {
     let mut runs = Vec::new();
     for (turn, bots) in bots.into_iter().enumerate() {
         // Who comes first alternates too.
-        let mut contenders = [Contender::Ours, Contender::Peer];
+        let mut contenders = all;
         contenders.rotate_left(turn % 2);
         for contender in contenders {
+            if only.as_ref().is_some_and(|only| contender.name() != only) {
+                continue;
+            }
             eprintln!("{} with {bots} bots", contender.name());
             runs.push(run(contender, bots, &machine)?);
             // After each run, so that a long one that is ended early is not for nothing.
@@ -38,7 +47,7 @@ fn main() -> Result<()> {
     }
     let report = Report::new(date, machine, runs);
     println!("{}", report.markdown());
-    if chosen.is_none() {
+    if chosen.is_none() && only.is_none() {
         let path = repository("docs/performance.md");
         std::fs::write(&path, write_docs(&std::fs::read_to_string(&path)?, &report.markdown())?)?;
     }

@@ -39,13 +39,7 @@ fn main() -> anyhow::Result<()> {
         }
         *judged.entry(said.status).or_default() += 1;
     }
-    ensure!(
-        wrong.is_empty(),
-        "{} of {} states are wrong:\n{}",
-        wrong.len(),
-        states.len(),
-        wrong.join("\n")
-    );
+    ensure!(wrong.is_empty(), "{} of {} states are wrong:\n{}", wrong.len(), states.len(), wrong.join("\n"));
     for status in ["Current", "InProgress", "Failed", "Terminating"] {
         ensure!(
             judged.contains_key(status),

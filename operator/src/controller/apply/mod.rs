@@ -168,7 +168,7 @@ impl Applier<'_> {
             }
             let reference = format!("/metadata/ownerReferences/{place}");
             let operations = json!([
-                {"op": "test", "path": "/metadata/uid", "value": seen.uid},
+                {"op": "test", "path": "/metadata/uid", "value": seen.uid.to_string()},
                 {"op": "test", "path": format!("{reference}/uid"), "value": owner.uid},
                 {"op": "remove", "path": reference},
             ]);
@@ -300,7 +300,7 @@ impl Applier<'_> {
         let mut desired = child.desired.clone();
         // Not one that was made anew under the same name since it was looked at.
         if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("uid".into(), json!(existing.uid));
+            metadata.insert("uid".into(), json!(existing.uid.to_string()));
         }
         self.metrics.call(child.kind.as_str(), "patch");
         let answer = api
@@ -321,7 +321,7 @@ impl Applier<'_> {
         }
         let (kind, name) = (child.kind, &child.name);
         let operations = json!([
-            {"op": "test", "path": "/metadata/uid", "value": existing.uid},
+            {"op": "test", "path": "/metadata/uid", "value": existing.uid.to_string()},
             {"op": "replace", "path": STRATEGY, "value": wanted},
         ]);
         // Under our own name the fields would have two entries of ours.
@@ -442,7 +442,7 @@ fn conversion(existing: &Seen) -> Option<Value> {
         json!({"op": "replace", "path": format!("{path}/operation"), "value": "Apply"})
     };
     Some(json!([
-        {"op": "test", "path": "/metadata/uid", "value": existing.uid},
+        {"op": "test", "path": "/metadata/uid", "value": existing.uid.to_string()},
         {"op": "test", "path": format!("{path}/manager"), "value": OPERATOR_MANAGER},
         {"op": "test", "path": format!("{path}/operation"), "value": "Update"},
         convert,

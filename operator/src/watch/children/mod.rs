@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::seen::{Seen, Settled};
+use super::uid::Uid;
 use super::{Cause, ChildKind, Digest, Leases, Scope, Triggers, optional};
 use crate::controller::Owner;
 use follow::Watch;
@@ -186,10 +187,10 @@ impl Children {
     }
 
     /// Takes in that an object was deleted.
-    pub fn deleted(&self, kind: ChildKind, namespace: &str, name: &str, uid: &str) {
+    pub fn deleted(&self, kind: ChildKind, namespace: &str, name: &str, uid: &Uid) {
         let key = Key::new(kind, namespace, name);
         let mut state = self.lock_mut();
-        if state.objects.get(&key).is_some_and(|seen| *seen.uid == *uid) {
+        if state.objects.get(&key).is_some_and(|seen| seen.uid == *uid) {
             state.remove(&key);
         }
     }
