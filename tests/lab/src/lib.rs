@@ -8,6 +8,7 @@
 pub mod image;
 pub mod packages;
 pub mod plan;
+pub mod postgres;
 pub mod status;
 pub mod supervisor;
 pub mod tools;
