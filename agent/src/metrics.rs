@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use engine::{Event, Output};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +10,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -67,6 +69,9 @@ pub struct Metrics {
     last_cycle: Level,
     loop_state: Family<StateLabel, Number>,
     commits: Counter,
+    commit_seconds: Histogram,
+    journal_healthy: Number,
+    journal_failures: Family<ReasonLabel, Counter>,
     unauthorized: Counter,
     lease_failures: Family<ReasonLabel, Counter>,
     status_writes: Counter,
@@ -105,6 +110,9 @@ impl Metrics {
             last_cycle: Level::default(),
             loop_state: Family::default(),
             commits: Counter::default(),
+            commit_seconds: Histogram::new(exponential_buckets(0.0005, 4.0, 8)),
+            journal_healthy: Number::default(),
+            journal_failures: Family::default(),
             unauthorized: Counter::default(),
             lease_failures: Family::default(),
             status_writes: Counter::default(),
@@ -139,6 +147,21 @@ impl Metrics {
         );
         registry.register("loop_state", "1 for the state that the loop is in", metrics.loop_state.clone());
         registry.register("journal_commits", "Batches made durable", metrics.commits.clone());
+        registry.register(
+            "journal_commit_seconds",
+            "Time that a batch takes to become durable",
+            metrics.commit_seconds.clone(),
+        );
+        registry.register(
+            "journal_healthy",
+            "0 while the journal takes nothing and the market stands still",
+            metrics.journal_healthy.clone(),
+        );
+        registry.register(
+            "journal_failures",
+            "Attempts to make a batch durable that failed, by reason",
+            metrics.journal_failures.clone(),
+        );
         registry.register("api_unauthorized", "Requests without a valid key", metrics.unauthorized.clone());
         registry.register(
             "lease_failures",
@@ -182,9 +205,15 @@ impl Metrics {
         }
     }
 
+    /// Counts an attempt to make a batch durable that failed.
+    pub fn journal_failure(&self, reason: &'static str) {
+        self.journal_failures.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
     /// Takes over the levels of a committed projection.
-    pub fn committed(&self, view: &View) {
+    pub fn committed(&self, view: &View, took: Duration) {
         self.commits.inc();
+        self.commit_seconds.observe(took.as_secs_f64());
         self.observe(view);
     }
 
@@ -202,6 +231,7 @@ impl Metrics {
         self.positions.set(i64::try_from(view.positions.len()).unwrap_or(i64::MAX));
         self.lease.set(view.lease_held.into());
         self.feed_healthy.set(view.feed.healthy.into());
+        self.journal_healthy.set(view.journal.trouble.is_none().into());
         self.market_time.set(seconds(view.market_time));
         self.last_cycle.set(seconds(view.last_cycle_at));
         for state in engine::LoopState::ALL {
@@ -275,6 +305,7 @@ mod tests {
         metrics.refused.get_or_create(&RefusedLabels { reason: "Stale".into() }).inc();
         metrics.loop_state.get_or_create(&StateLabel { state: "Idle".into() }).set(1);
         metrics.lease_failure("conflict");
+        metrics.journal_failure("JournalDiskFull");
         let text = metrics.text().unwrap();
         assert_eq!(told, rows(&text), "the rows should be:\n{}", rows(&text).join("\n"));
         // The text leaves out what has no sample yet.

@@ -38,6 +38,9 @@ pub struct View {
     pub lease_held: bool,
     /// How prices arrive.
     pub feed: FeedView,
+    /// Whether what happens is kept.
+    #[serde(default)]
+    pub journal: JournalView,
     /// The account.
     pub account: Account,
     /// Open positions, in the configuration's asset order.
@@ -54,6 +57,16 @@ pub struct View {
     pub last_decision: Option<DecisionView>,
     /// Why the newest configuration is not in force; nothing opens until it is.
     pub refused_config: Option<String>,
+}
+
+/// Whether the journal takes what happens. While it does not, the market stands still.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalView {
+    /// A stable word for what is wrong with it; none while it is well.
+    pub trouble: Option<String>,
+    /// What a person should know.
+    pub message: String,
 }
 
 /// How prices arrive.
@@ -184,6 +197,7 @@ impl View {
             last_cycle_at: engine.last_cycle_at(),
             lease_held: around.lease_held,
             feed: FeedView::from(&around.feed),
+            journal: JournalView::default(),
             account: engine.account(),
             positions: engine.positions(),
             open_orders: engine.open_orders().len(),
@@ -193,5 +207,11 @@ impl View {
             last_decision: engine.last_decision().map(DecisionView::from),
             refused_config: around.refused_config.clone(),
         }
+    }
+
+    /// The same bot with a journal that takes nothing: what is not durable is not shown.
+    pub fn in_trouble(&self, trouble: &str, message: String) -> Self {
+        let journal = JournalView { trouble: Some(trouble.to_owned()), message };
+        Self { loop_health: LoopHealth::Degraded, journal, ..self.clone() }
     }
 }

@@ -163,6 +163,7 @@ mod tests {
             loop_state: "Idle".into(),
             last_cycle_at: None,
             lease_held: true,
+            journal: crate::view::JournalView::default(),
             feed: FeedView { healthy: true, reason: "Replaying".into(), message: "…".into() },
             account: Account {
                 currency: "USD".into(),

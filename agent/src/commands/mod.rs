@@ -1,19 +1,23 @@
 //! The command line: one file per subcommand.
 
+mod backup;
 mod check;
 mod local;
+mod migrate;
+mod named;
+mod restore;
 mod run;
 mod source;
 mod status;
 mod tables;
 mod trades;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::journal::Place;
 use crate::logging::{self, LogFormat};
 
 const EXIT_CODES: &str = "Exit codes:
@@ -49,6 +53,15 @@ enum Command {
     /// Show what a bot has and does, from its journal or a running agent
     #[command(after_help = EXIT_CODES)]
     Status(status::Arguments),
+    /// Bring the schema of a journal to this agent's version, or one back for the agent before
+    #[command(after_help = EXIT_CODES)]
+    Migrate(migrate::Arguments),
+    /// Copy a journal into one file, also while its bot runs
+    #[command(after_help = EXIT_CODES)]
+    Backup(backup::Arguments),
+    /// Prove a backup, and bring it back
+    #[command(after_help = EXIT_CODES)]
+    Restore(restore::Arguments),
 }
 
 /// The form of an answer.
@@ -122,6 +135,9 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
             Command::Check(arguments) => check::check(&arguments),
             Command::Trades(arguments) => trades::trades(&arguments).await,
             Command::Status(arguments) => status::status(&arguments).await,
+            Command::Migrate(arguments) => migrate::migrate(&arguments).await,
+            Command::Backup(arguments) => backup::backup(&arguments).await,
+            Command::Restore(arguments) => restore::restore(&arguments).await,
         }
     });
     // A feed that is reading a large file is not waited for.
@@ -130,6 +146,6 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// The folder of a bot's journal in local mode, unless `--journal` says otherwise.
-fn default_journal(bot: &str) -> PathBuf {
-    PathBuf::from(format!("{bot}.journal"))
+fn default_journal(bot: &str) -> Place {
+    Place::Folder(format!("{bot}.journal").into())
 }

@@ -7,7 +7,9 @@ use clap::Args;
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
+use super::named::Named;
 use super::{Failure, InputError, default_journal, local};
+use crate::journal;
 use crate::secret::Secret;
 
 /// Variable that holds the API key.
@@ -20,9 +22,12 @@ pub struct Place {
     /// Manifest of a bot that runs here; its journal is ./NAME.journal
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Folder of a journal
-    #[arg(long, value_name = "FOLDER")]
-    journal: Option<PathBuf>,
+    /// Folder of a journal, or postgres://USER@HOST/DATABASE with the password in PGPASSWORD or ~/.pgpass
+    #[arg(long, value_name = "PLACE")]
+    journal: Option<journal::Place>,
+    /// File with the address of a journal's PostgreSQL database, password and all
+    #[arg(long, value_name = "FILE")]
+    journal_url: Option<PathBuf>,
     /// Address of a running agent, such as http://127.0.0.1:8000
     #[arg(long)]
     url: Option<String>,
@@ -40,8 +45,8 @@ pub struct Source {
 
 /// The place, looked up.
 pub enum Asked {
-    /// A journal's folder.
-    Journal(PathBuf),
+    /// A journal.
+    Journal(journal::Place),
     /// A running agent.
     Agent(Remote),
 }
@@ -67,8 +72,10 @@ impl Source {
             };
             return Ok(Asked::Agent(Remote { url: url.trim_end_matches('/').to_owned(), key }));
         }
-        if let Some(folder) = &self.place.journal {
-            return Ok(Asked::Journal(folder.clone()));
+        let Place { journal, journal_url, .. } = &self.place;
+        let named = Named { journal: journal.clone(), journal_url: journal_url.clone() };
+        if let Some(place) = named.place()? {
+            return Ok(Asked::Journal(place));
         }
         let file = self.place.file.clone().unwrap_or_default();
         Ok(Asked::Journal(default_journal(&local::read_manifest(&file)?.name)))

@@ -20,11 +20,11 @@ pub struct Arguments {
 pub async fn status(arguments: &Arguments) -> Result<(), Failure> {
     let view: View = match arguments.source.asked()? {
         Asked::Agent(agent) => agent.get("status").await?,
-        Asked::Journal(folder) => {
-            let mut reader = Reader::open(&folder).await?;
+        Asked::Journal(place) => {
+            let mut reader = Reader::open(&place).await?;
             let view = reader.view().await;
             reader.close().await;
-            view?.ok_or_else(|| anyhow!("nothing has happened yet in the journal {}", folder.display()))?
+            view?.ok_or_else(|| anyhow!("nothing has happened yet in the journal {place}"))?
         }
     };
     match arguments.output {

@@ -67,12 +67,17 @@ pub fn status(view: &View) -> String {
     if let Some(reason) = &view.refused_config {
         config.push_str(&format!("; a newer one is refused: {reason}"));
     }
+    let journal = match &view.journal.trouble {
+        None => format!("{} events", view.events),
+        Some(trouble) => format!("{trouble}: {}", view.journal.message),
+    };
     let mut facts = Table::new();
     facts.load_preset(presets::NOTHING);
     for (name, value) in [
         ("bot", view.bot.to_string()),
         ("state", format!("{}, loop {}", view.state, view.loop_health.as_str())),
         ("feed", format!("{}: {}", view.feed.reason, view.feed.message)),
+        ("journal", journal),
         ("market time", time(view.market_time)),
         ("last cycle", time(view.last_cycle_at)),
         ("equity", format!("{} {currency}", money(account.equity))),

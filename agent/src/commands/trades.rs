@@ -22,8 +22,8 @@ pub struct Arguments {
 pub async fn trades(arguments: &Arguments) -> Result<(), Failure> {
     let trades: Vec<Trade> = match arguments.source.asked()? {
         Asked::Agent(agent) => agent.get(&format!("trades?limit={}", arguments.limit)).await?,
-        Asked::Journal(folder) => {
-            let mut reader = Reader::open(&folder).await?;
+        Asked::Journal(place) => {
+            let mut reader = Reader::open(&place).await?;
             let trades = reader.trades(arguments.limit).await;
             reader.close().await;
             trades?

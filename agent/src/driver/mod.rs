@@ -1,6 +1,7 @@
 //! The one task that owns engine and journal. Everyone else hears of what is durable, and only then.
 
 mod configuration;
+mod durability;
 mod heartbeat;
 
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use crate::feed::{FeedHealth, Step};
 use crate::gate::Gate;
 use crate::journal::{Entry, Journal, JournalError, Recovered};
 use crate::metrics::Metrics;
-use crate::narrate::narrate;
 use crate::view::{Surroundings, View};
 
 pub use configuration::Configure;
+use durability::Trouble;
 pub use heartbeat::Heartbeat;
 
 /// Events of one commit at most, and the longest that they may take: others run in between.
@@ -95,6 +96,8 @@ pub struct Driver {
     lease_told: bool,
     /// Positions and orders that were open when a configuration was refused on their account.
     refused_with: Option<usize>,
+    /// What keeps the journal from taking entries.
+    trouble: Option<Trouble>,
 }
 
 impl Driver {
@@ -122,12 +125,23 @@ impl Driver {
             refused_config: None,
         };
         let pending = Vec::new();
-        let mut driver =
-            Self { engine, journal, around, ports, pending, lease_told: false, refused_with: None };
+        let mut driver = Self {
+            engine,
+            journal,
+            around,
+            ports,
+            pending,
+            lease_told: false,
+            refused_with: None,
+            trouble: None,
+        };
         driver.configure(wanted)?;
         // Even when nothing changed the projection is of this process from here on.
         driver.commit().await?;
-        Ok(driver)
+        match driver.take_trouble() {
+            None => Ok(driver),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// The configuration in force.
@@ -146,7 +160,15 @@ impl Driver {
         configurations: mpsc::Receiver<Configure>,
         stop: CancellationToken,
     ) -> Result<Ended, DriverError> {
-        let ended = self.turn(feed, configurations, stop).await;
+        let mut ended = self.turn(feed, configurations, stop).await;
+        if ended.is_ok() && self.trouble.is_some() {
+            // A last attempt: the engine is ahead of its journal and cannot be kept as it is.
+            let last = self.write().await;
+            ended = last.and(match self.take_trouble() {
+                Some(error) => Err(error.into()),
+                None => ended,
+            });
+        }
         let kept = match &ended {
             Ok(_) => self.journal.snapshot(&self.engine).await,
             Err(_) => Ok(()),
@@ -168,13 +190,20 @@ impl Driver {
         let mut feeding = true;
         loop {
             self.ports.heartbeat.beat();
+            if self.ports.exit_at_end && self.around.feed == FeedHealth::Finished && self.trouble.is_none() {
+                return Ok(Ended::EndOfData);
+            }
             if let Some(holder) = self.ports.gate.lost_to() {
                 return Err(DriverError::LeaseLost { holder });
             }
             let open = self.open_gate().await?;
+            let again = self.tried_again_at();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    self.write().await?;
+                }
                 Some(wanted) = configurations.recv() => {
                     if self.needs_restart(&wanted)? {
                         info!("the new configuration needs a new process");
@@ -185,13 +214,10 @@ impl Driver {
                 }
                 () = self.ports.gate.changed() => {}
                 _ = tick.tick() => {}
-                delivery = feed.recv(), if open && feeding => match delivery {
+                delivery = feed.recv(), if open && feeding && again.is_none() => match delivery {
                     Some(delivery) => {
-                        let finished = self.take(delivery, &mut feed)?;
+                        self.take(delivery, &mut feed)?;
                         self.commit().await?;
-                        if finished && self.ports.exit_at_end {
-                            return Ok(Ended::EndOfData);
-                        }
                         if self.refused_with.is_some_and(|before| self.open() < before) {
                             info!("a position is closed; the refused configuration is tried again");
                             return Ok(Ended::Restart);
@@ -225,8 +251,8 @@ impl Driver {
         Ok(open)
     }
 
-    /// Handles a delivery and what has arrived behind it. Says whether the data ended.
-    fn take(&mut self, first: Delivery, feed: &mut mpsc::Receiver<Delivery>) -> Result<bool, DriverError> {
+    /// Handles a delivery and what has arrived behind it.
+    fn take(&mut self, first: Delivery, feed: &mut mpsc::Receiver<Delivery>) -> Result<(), DriverError> {
         let began = Instant::now();
         let mut next = Some(first);
         while let Some(delivery) = next {
@@ -243,7 +269,7 @@ impl Driver {
                     let market_time = self.engine.market_time().map(|at| at.to_string());
                     info!(market_time, "the data ended");
                     self.around.feed = FeedHealth::Finished;
-                    return Ok(true);
+                    return Ok(());
                 }
                 Delivery::Broken(error) if self.ports.wait_for_data => {
                     error!(%error, "the data cannot be used");
@@ -254,7 +280,7 @@ impl Driver {
             let full = self.pending.len() >= BATCH_EVENTS || began.elapsed() >= BATCH_TIME;
             next = if full { None } else { feed.try_recv().ok() };
         }
-        Ok(false)
+        Ok(())
     }
 
     fn handle(&mut self, event: Event) {
@@ -273,30 +299,6 @@ impl Driver {
     fn open(&self) -> usize {
         self.engine.positions().len() + self.engine.open_orders().len()
     }
-
-    /// Makes everything pending durable, then lets the outside know.
-    async fn commit(&mut self) -> Result<(), DriverError> {
-        let last = self.journal.last_seq() + i64::try_from(self.pending.len()).unwrap_or(i64::MAX);
-        let view = View::of(&self.engine, &self.around, last);
-        self.journal.append(&self.pending, &view, self.around.generation).await?;
-        for Entry { event, outputs } in self.pending.drain(..) {
-            self.ports.metrics.handled(&event, &outputs);
-            outputs.iter().for_each(narrate);
-        }
-        self.ports.metrics.committed(&view);
-        self.ports.view.send_replace(Some(Arc::new(view)));
-        if self.journal.is_snapshot_due() {
-            self.journal.snapshot(&self.engine).await?;
-        }
-        Ok(())
-    }
-
-    /// Lets the outside know of what is no event.
-    fn publish(&self) {
-        let view = View::of(&self.engine, &self.around, self.journal.last_seq());
-        self.ports.metrics.observe(&view);
-        self.ports.view.send_replace(Some(Arc::new(view)));
-    }
 }
 
 #[cfg(test)]
@@ -305,10 +307,9 @@ mod tests {
     use crate::clock::BootTime;
     use crate::cluster::lease::Window;
     use crate::feed::replay;
-    use crate::fixtures::{config, handled, identity, steps, view};
+    use crate::fixtures::{Site, config, handled, identity, steps, view};
     use crate::gate::Holding;
-    use crate::journal::Reader;
-    use std::path::Path;
+    use crate::journal::{Place, Reader};
 
     fn plan(speed: f64) -> replay::Plan {
         replay::Plan { speed, on_end: crds::config::OnEnd::Hold, sources: Vec::new() }
@@ -319,10 +320,10 @@ mod tests {
     }
 
     pub(super) async fn driver(
-        folder: &Path,
+        place: impl Into<Place>,
         gate: Gate,
     ) -> (Driver, watch::Receiver<Option<Arc<View>>>, Option<Timestamp>) {
-        let (journal, recovered) = Journal::open(folder, &identity(), Some(&config())).await.unwrap();
+        let (journal, recovered) = Journal::open(place, &identity(), Some(&config())).await.unwrap();
         let resume = recovered.resume;
         let (view, receiver) = watch::channel(None);
         let ports = Ports {
@@ -343,21 +344,27 @@ mod tests {
         (sender, receiver, CancellationToken::new())
     }
 
-    #[tokio::test]
-    async fn whatever_the_pace_and_the_stops_the_trades_are_those_of_the_engine_alone() {
+    /// An engine that was given everything, and its trades.
+    fn undisturbed() -> (Engine, Vec<engine::Trade>) {
         let mut engine = engine::Engine::new(identity(), config()).unwrap();
-        let mut expected = Vec::new();
+        let mut trades = Vec::new();
         handled(&mut engine, Event { at: Timestamp::UNIX_EPOCH, kind: EventKind::Lease { held: true } });
         let mut bars = steps();
         while let Some(step) = bars.next_step().unwrap() {
             for event in step.events {
-                expected.extend(handled(&mut engine, event).outputs.into_iter().filter_map(|o| match o {
+                trades.extend(handled(&mut engine, event).outputs.into_iter().filter_map(|o| match o {
                     Output::TradeClosed(trade) => Some(trade),
                     _ => None,
                 }));
             }
         }
-        assert!(!expected.is_empty());
+        assert!(!trades.is_empty());
+        (engine, trades)
+    }
+
+    #[tokio::test]
+    async fn whatever_the_pace_and_the_stops_the_trades_are_those_of_the_engine_alone() {
+        let (engine, expected) = undisturbed();
         for (speed, stop_after) in [(0.0, None), (4e7, None), (2e7, Some(Duration::from_millis(150)))] {
             let folder = tempfile::tempdir().unwrap();
             loop {
@@ -382,6 +389,100 @@ mod tests {
             let trades = Reader::open(folder.path()).await.unwrap().trades(1_000).await.unwrap();
             assert_eq!(trades, expected);
         }
+    }
+
+    fn trouble(view: &Option<Arc<View>>) -> Option<&str> {
+        view.as_ref()?.journal.trouble.as_deref()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_holds_the_market_until_there_is_room_and_changes_no_trade() {
+        let (engine, expected) = undisturbed();
+        let site = Site::sqlite();
+        let (mut driver, mut view, resume) = driver(&site.place, Gate::Local).await;
+        driver.journal.fill_disk().await;
+        let metrics = driver.ports.metrics.clone();
+        let feed = replay::start(plan(0.0), Some(steps()), resume);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(feed, none, stop));
+        view.wait_for(|view| trouble(view) == Some("JournalDiskFull")).await.unwrap();
+        let shown = view.borrow().clone().unwrap();
+        assert_eq!(shown.loop_health.as_str(), "Degraded");
+        assert!(shown.events < 10, "{} events are shown, which are not durable", shown.events);
+        assert!(shown.journal.message.contains("free some"), "{:?}", shown.journal);
+        assert!(metrics.text().unwrap().contains("tradingbot_journal_healthy 0"));
+        // The next connection has room.
+        assert_eq!(running.await.unwrap().unwrap(), Ended::EndOfData);
+        let shown = view.borrow().clone().unwrap();
+        assert_eq!((trouble(&Some(shown.clone())), &shown.account), (None, &engine.account()));
+        let text = metrics.text().unwrap();
+        assert!(text.contains("tradingbot_journal_failures_total{reason=\"JournalDiskFull\"}"), "{text}");
+        assert!(text.contains("tradingbot_journal_healthy 1"));
+        assert_eq!(Reader::open(&site.place).await.unwrap().trades(1_000).await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_goes_away_holds_the_market_until_it_is_back_and_changes_no_trade() {
+        let (engine, expected) = undisturbed();
+        let mut site = Site::postgres();
+        let (driver, mut view, resume) = driver(&site.place, Gate::Local).await;
+        let heartbeat = driver.ports.heartbeat.clone();
+        let feed = replay::start(plan(4e6), Some(steps()), resume);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(feed, none, stop));
+        for (events, how) in [(2_000, lab::postgres::Stop::Crash), (4_000, lab::postgres::Stop::Fast)] {
+            view.wait_for(|view| view.as_ref().is_some_and(|view| view.events > events)).await.unwrap();
+            let server = site.server.as_mut().unwrap();
+            server.stop(how).unwrap();
+            view.wait_for(|view| trouble(view) == Some("JournalUnreachable")).await.unwrap();
+            let still = view.borrow().as_ref().unwrap().events;
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            assert_eq!(
+                view.borrow().as_ref().unwrap().events,
+                still,
+                "nothing was shown that is not durable"
+            );
+            assert!(heartbeat.age().unwrap() < Duration::from_secs(5), "the loop lives");
+            server.start_again().unwrap();
+            view.wait_for(|view| trouble(view).is_none()).await.unwrap();
+        }
+        assert_eq!(running.await.unwrap().unwrap(), Ended::EndOfData);
+        assert_eq!(view.borrow().as_ref().unwrap().account, engine.account());
+        assert_eq!(Reader::open(&site.place).await.unwrap().trades(1_000).await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn who_is_stopped_while_the_journal_takes_nothing_says_so_and_loses_nothing() {
+        let mut site = Site::postgres();
+        let (driver, mut view, resume) = driver(&site.place, Gate::Local).await;
+        let feed = replay::start(plan(4e6), Some(steps()), resume);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(feed, none, stop.clone()));
+        view.wait_for(|view| view.as_ref().is_some_and(|view| view.events > 1_000)).await.unwrap();
+        site.server.as_mut().unwrap().stop(lab::postgres::Stop::Crash).unwrap();
+        view.wait_for(|view| trouble(view) == Some("JournalUnreachable")).await.unwrap();
+        let durable = view.borrow().as_ref().unwrap().events;
+        stop.cancel();
+        let error = running.await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("cannot be reached"), "{error}");
+        site.server.as_mut().unwrap().start_again().unwrap();
+        let (journal, recovered) = Journal::open(&site.place, &identity(), None).await.unwrap();
+        assert!(journal.last_seq() >= durable);
+        // Nothing that is not durable is in the engine.
+        assert_eq!(recovered.engine.market_time(), recovered.resume);
+    }
+
+    #[tokio::test]
+    async fn a_driver_whose_journal_was_taken_over_ends() {
+        let site = Site::sqlite();
+        let (driver, mut view, resume) = driver(&site.place, Gate::Local).await;
+        let feed = replay::start(plan(4e6), Some(steps()), resume);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(feed, none, stop));
+        view.wait_for(|view| view.as_ref().is_some_and(|view| view.events > 100)).await.unwrap();
+        site.tamper("UPDATE meta SET value = '9' WHERE key = 'epoch'").await;
+        let error = running.await.unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("JournalFenced"), "{error}");
     }
 
     #[tokio::test]

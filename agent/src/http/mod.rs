@@ -5,7 +5,6 @@ pub mod keys;
 mod probes;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Heartbeat;
+use crate::journal::Place;
 use crate::metrics::Metrics;
 use crate::view::View;
 use keys::Keys;
@@ -67,8 +67,8 @@ pub struct Shared {
     pub heartbeat: Heartbeat,
     /// The metrics.
     pub metrics: Metrics,
-    /// The journal's folder.
-    pub journal: PathBuf,
+    /// Where the journal is.
+    pub journal: Place,
     /// Who must show a key.
     pub access: Access,
     /// The path under which the world reaches the agent; none when it does not.
@@ -166,7 +166,7 @@ mod tests {
             view: receiver,
             heartbeat: Heartbeat::default(),
             metrics: metrics.clone(),
-            journal: folder.path().to_owned(),
+            journal: folder.path().into(),
             access,
             exposed: exposed.map(str::to_owned),
         };
@@ -197,6 +197,12 @@ mod tests {
         let engine = engine::Engine::new(fixtures::identity(), fixtures::config()).unwrap();
         server.view.send_replace(Some(Arc::new(fixtures::view(&engine))));
         assert_eq!(get(&server, "/readyz", None).await.0, StatusCode::OK);
+        let in_trouble = fixtures::view(&engine).in_trouble("JournalDiskFull", "/secret/path is full".into());
+        server.view.send_replace(Some(Arc::new(in_trouble)));
+        let (status, text) = get(&server, "/readyz", None).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("JournalDiskFull") && !text.contains("/secret"), "{text}");
+        assert_eq!(get(&server, "/livez", None).await.0, StatusCode::OK);
         assert!(get(&server, "/metrics", None).await.1.contains("tradingbot_lease_held"));
     }
 

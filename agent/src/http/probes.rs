@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
+use crate::view::{JournalView, View};
 
 /// The loop goes round at least once a second; a commit on a slow disk may take some of them.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
@@ -23,12 +24,16 @@ pub async fn livez(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The journal is open and the bot recovered; nothing about feeds or venues.
+/// The bot is recovered and its journal takes what happens; nothing about feeds or venues.
 pub async fn readyz(State(shared): State<Shared>) -> Response {
-    if shared.view.borrow().is_some() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the bot is not recovered from its journal yet\n").into_response()
+    let refused = |text: String| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    match shared.view.borrow().as_deref() {
+        None => refused("the bot is not recovered from its journal yet\n".to_owned()),
+        // Anybody may ask: the word is enough, the message tells of paths and hosts.
+        Some(View { journal: JournalView { trouble: Some(trouble), .. }, .. }) => {
+            refused(format!("the journal takes nothing: {trouble}\n"))
+        }
+        Some(_) => "ok\n".into_response(),
     }
 }
 

@@ -36,7 +36,7 @@ impl Lock {
                 // Who it is only helps the reader of the message.
                 let _ = file.read_to_string(&mut holder);
                 let holder = holder.trim().to_owned();
-                return Err(JournalError::Locked { folder: folder.to_owned(), holder });
+                return Err(JournalError::Locked { place: folder.into(), holder });
             }
             Err(errno) => return Err(error(errno.into())),
         }

@@ -1,20 +1,25 @@
-//! The truth about a bot: what happened to it and what it did, in SQLite, before anyone else hears.
+//! The truth about a bot: what happened to it and what it did, in a database, before anyone else hears.
 
+mod backup;
+mod error;
 mod lock;
+mod place;
 mod reader;
 mod recovery;
-
-use std::path::{Path, PathBuf};
+mod store;
 
 use crds::config::BotConfig;
 use engine::{BotId, Engine, Event, EventKind, Output};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::view::View;
+pub use backup::{Proven, backup, restore};
+pub use error::{JournalError, Trouble};
 pub use lock::Lock;
+use place::Access;
+pub use place::{Address, Place, PlaceError};
 pub use reader::Reader;
 pub use recovery::Recovered;
+use store::{Batch, Row, Store};
 
 /// The journal's file in its folder.
 pub const FILE: &str = "journal.db";
@@ -23,117 +28,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Events between two snapshots: a tail of so many is replayed in well under a second.
 const SNAPSHOT_EVERY: i64 = 5_000;
-/// Rows of one statement; SQLite takes 32,766 values.
-const ROWS_AT_ONCE: usize = 2_000;
-/// Pages kept in memory, in KiB.
-const CACHE_KIB: &str = "-512";
-
-/// Why a journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The folder cannot be used.
-    #[error("the journal's folder {} cannot be used: {source}; check that it exists, can be written and has room", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Another process has it.
-    #[error("the journal in {} is in use by process {holder}; end that process, or name another folder with --journal", folder.display())]
-    Locked {
-        /// The folder.
-        folder: PathBuf,
-        /// The other process.
-        holder: String,
-    },
-    /// Another bot's.
-    #[error("the journal in {} belongs to the bot {found}, not to {expected}; name another folder with --journal", folder.display())]
-    OtherBot {
-        /// The folder.
-        folder: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Who asks.
-        expected: String,
-    },
-    /// There is none to read.
-    #[error("there is no journal in {}; run the bot first, or name its folder with --journal", folder.display())]
-    Missing {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// SQLite says no.
-    #[error("the journal in {} failed: {source}; check the disk's room, its health and the folder's permissions", folder.display())]
-    Database {
-        /// The folder.
-        folder: PathBuf,
-        /// What SQLite says.
-        source: sqlx::Error,
-    },
-    /// The schema is of another version.
-    #[error("the journal in {} has a schema that this agent ({VERSION}) cannot use: {source}; run the newer agent", folder.display())]
-    Schema {
-        /// The folder.
-        folder: PathBuf,
-        /// What is wrong.
-        source: sqlx::migrate::MigrateError,
-    },
-    /// A record that cannot be read.
-    #[error("the journal in {} has a record that cannot be read ({what}): {source}; restore it from a backup, or move it away to start anew", folder.display())]
-    Record {
-        /// The folder.
-        folder: PathBuf,
-        /// Which record.
-        what: String,
-        /// Why not.
-        source: serde_json::Error,
-    },
-    /// The engine cannot be made from what the journal holds.
-    #[error("the journal in {} cannot be restored: {source}", folder.display())]
-    Engine {
-        /// The folder.
-        folder: PathBuf,
-        /// Why not.
-        source: Box<engine::EngineError>,
-    },
-    /// The engine does something else than what it did.
-    #[error(
-        "ReplayDiverged: event {seq} of the journal in {} gives other outputs than were recorded by version {written_by}; \
-         nothing is traded on it. Run that version, or move the journal away to start anew",
-        folder.display()
-    )]
-    Diverged {
-        /// The folder.
-        folder: PathBuf,
-        /// The event.
-        seq: i64,
-        /// The version that recorded it.
-        written_by: String,
-    },
-    /// The thread that restores the engine is gone.
-    #[error("the journal in {} could not be read to its end; start the agent again", folder.display())]
-    Interrupted {
-        /// The folder.
-        folder: PathBuf,
-    },
-}
-
-impl JournalError {
-    /// The stable word for conditions and metrics.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Folder { .. } => "JournalFolder",
-            Self::Locked { .. } => "JournalLocked",
-            Self::OtherBot { .. } => "JournalOfOtherBot",
-            Self::Missing { .. } => "JournalMissing",
-            Self::Database { .. } => "JournalFailed",
-            Self::Schema { .. } => "JournalSchema",
-            Self::Record { .. } | Self::Engine { .. } | Self::Interrupted { .. } => "JournalUnreadable",
-            Self::Diverged { .. } => "ReplayDiverged",
-        }
-    }
-}
 
 /// An event and what the engine did about it.
 #[derive(Clone, Debug)]
@@ -144,17 +38,21 @@ pub struct Entry {
     pub outputs: Vec<Output>,
 }
 
-/// A row of either table: of an event its number and time, of an output its event's number and its own.
-type Row = (i64, i64, &'static str, String);
-
 /// An open journal; the only writer there is.
 #[derive(Debug)]
 pub struct Journal {
-    folder: PathBuf,
-    connection: SqliteConnection,
-    _lock: Lock,
+    place: Place,
+    /// None after a failure: then it is not known what became of the last write.
+    store: Option<Store>,
+    /// The server's process behind the last connection; after a failure it may live on for a while.
+    backend: Option<i32>,
+    /// Of a folder. A database is locked by the connection.
+    _lock: Option<Lock>,
+    epoch: i64,
     last_seq: i64,
     snapshot_seq: i64,
+    /// The first entries of the append under way that are durable: their commit was not answered.
+    durable: usize,
 }
 
 impl Journal {
@@ -165,58 +63,21 @@ impl Journal {
     /// # Errors
     /// See [`JournalError`].
     pub async fn open(
-        folder: &Path,
+        place: impl Into<Place>,
         identity: &BotId,
         config: Option<&BotConfig>,
     ) -> Result<(Self, Recovered), JournalError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| JournalError::Folder { folder: folder.to_owned(), source })?;
-        let lock = Lock::take(folder)?;
-        let database = |source| JournalError::Database { folder: folder.to_owned(), source };
-        let options = SqliteConnectOptions::new()
-            .filename(folder.join(FILE))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A commit has reached the disk when it returns: what is acted on is durable.
-            .synchronous(SqliteSynchronous::Full)
-            .pragma("cache_size", CACHE_KIB)
-            .disable_statement_logging();
-        let mut connection = options.connect().await.map_err(database)?;
-        sqlx::migrate!()
-            .run(&mut connection)
-            .await
-            .map_err(|source| JournalError::Schema { folder: folder.to_owned(), source })?;
-        let mut journal =
-            Self { folder: folder.to_owned(), connection, _lock: lock, last_seq: 0, snapshot_seq: 0 };
-        journal.claim(identity, config).await?;
-        let recovered = journal.recover(identity).await?;
+        let place = place.into();
+        let (lock, mut store) = take(&place).await?;
+        store.migrate().await?;
+        claim(&mut store, &place, identity, config).await?;
+        // From here on nobody else appends: what is read now is all there is.
+        let epoch = store.raise_epoch().await?;
+        let (recovered, extent) = recovery::recover(&mut store, &place, identity).await?;
+        let (backend, store) = (store.backend(), Some(store));
+        let Extent { last_seq, snapshot_seq } = extent;
+        let journal = Self { place, store, backend, _lock: lock, epoch, last_seq, snapshot_seq, durable: 0 };
         Ok((journal, recovered))
-    }
-
-    /// Refuses another bot's journal; gives a new one its owner and its first snapshot.
-    async fn claim(&mut self, identity: &BotId, config: Option<&BotConfig>) -> Result<(), JournalError> {
-        let expected = identity.to_string();
-        let found = meta(&mut self.connection, "bot").await.map_err(|e| self.database(e))?;
-        match found {
-            Some(found) if found == expected => Ok(()),
-            Some(found) => Err(JournalError::OtherBot { folder: self.folder.clone(), found, expected }),
-            None => {
-                let config = config.ok_or_else(|| JournalError::Missing { folder: self.folder.clone() })?;
-                let engine = Engine::new(identity.clone(), config.clone()).map_err(|e| self.engine(e))?;
-                let body = self.snapshot_body(&engine)?;
-                let folder = self.folder.clone();
-                let database = |source| JournalError::Database { folder: folder.clone(), source };
-                let mut transaction = self.connection.begin().await.map_err(database)?;
-                sqlx::query("INSERT INTO snapshots (seq, version, body) VALUES (0, ?, ?)")
-                    .bind(VERSION)
-                    .bind(body)
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(database)?;
-                set_meta(&mut transaction, "bot", &expected).await.map_err(database)?;
-                transaction.commit().await.map_err(database)
-            }
-        }
     }
 
     /// The number of the last durable event.
@@ -224,46 +85,43 @@ impl Journal {
         self.last_seq
     }
 
+    /// Where it is.
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Makes entries durable, all or none, with the projection that follows from them. `generation` is
     /// that of the configuration in force.
     ///
+    /// After an error that [may pass](JournalError::may_pass) it is not known whether they are durable.
+    /// Called again, with the same entries first, it finds out and writes what is missing.
+    ///
     /// # Errors
-    /// When the disk says no: nothing that led here may be acted on.
+    /// When the database says no: nothing that led here may be acted on.
     pub async fn append(
         &mut self,
         entries: &[Entry],
         view: &View,
         generation: Option<i64>,
     ) -> Result<(), JournalError> {
-        let (events, outputs) = self.rows(entries)?;
+        self.settle(entries.len()).await?;
+        let (events, outputs) = self.rows(entries.get(self.durable..).unwrap_or_default())?;
         let view = serde_json::to_string(view).map_err(|e| self.record("the projection", e))?;
-        let folder = self.folder.clone();
-        let database = |source| JournalError::Database { folder: folder.clone(), source };
-        let mut transaction = self.connection.begin().await.map_err(database)?;
-        for rows in events.chunks(ROWS_AT_ONCE) {
-            let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO events (seq, at, kind, body) ");
-            insert.push_values(rows, |mut row, (seq, at, kind, body)| {
-                row.push_bind(seq).push_bind(at).push_bind(kind).push_bind(body);
-            });
-            insert.build().persistent(false).execute(&mut *transaction).await.map_err(database)?;
-        }
-        for rows in outputs.chunks(ROWS_AT_ONCE) {
-            let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO outputs (seq, n, kind, body) ");
-            insert.push_values(rows, |mut row, (seq, n, kind, body)| {
-                row.push_bind(seq).push_bind(n).push_bind(kind).push_bind(body);
-            });
-            insert.build().persistent(false).execute(&mut *transaction).await.map_err(database)?;
-        }
-        set_meta(&mut transaction, "view", &view).await.map_err(database)?;
-        set_meta(&mut transaction, "version", VERSION).await.map_err(database)?;
-        if let Some(generation) = generation {
-            set_meta(&mut transaction, "generation", &generation.to_string()).await.map_err(database)?;
-        }
-        transaction.commit().await.map_err(database)?;
+        let batch = Batch { events: &events, outputs: &outputs, view: &view, generation };
+        let epoch = self.epoch;
+        let done = self.store()?.append(epoch, &batch).await;
+        self.checked(done).await?;
         if let Some((seq, ..)) = events.last() {
             self.last_seq = *seq;
         }
+        self.durable = 0;
         Ok(())
+    }
+
+    /// The number that the last of so many entries has when they are appended.
+    pub fn seq_after(&self, entries: usize) -> i64 {
+        let missing = entries.saturating_sub(self.durable);
+        self.last_seq.saturating_add(i64::try_from(missing).unwrap_or(i64::MAX))
     }
 
     fn rows(&self, entries: &[Entry]) -> Result<(Vec<Row>, Vec<Row>), JournalError> {
@@ -288,71 +146,181 @@ impl Journal {
     /// Keeps the engine as it is after the last durable event, and the snapshot before it, in case.
     ///
     /// # Errors
-    /// When the disk says no.
+    /// When the database says no.
     pub async fn snapshot(&mut self, engine: &Engine) -> Result<(), JournalError> {
         if self.last_seq == self.snapshot_seq {
             return Ok(());
         }
-        let body = self.snapshot_body(engine)?;
-        let folder = self.folder.clone();
-        let database = |source| JournalError::Database { folder: folder.clone(), source };
-        let mut transaction = self.connection.begin().await.map_err(database)?;
-        sqlx::query("INSERT INTO snapshots (seq, version, body) VALUES (?, ?, ?)")
-            .bind(self.last_seq)
-            .bind(VERSION)
-            .bind(body)
-            .execute(&mut *transaction)
-            .await
-            .map_err(database)?;
-        sqlx::query("DELETE FROM snapshots WHERE seq < ?")
-            .bind(self.snapshot_seq)
-            .execute(&mut *transaction)
-            .await
-            .map_err(database)?;
-        transaction.commit().await.map_err(database)?;
+        self.settle(0).await?;
+        let body = snapshot_body(&self.place, engine)?;
+        let (epoch, last, before) = (self.epoch, self.last_seq, self.snapshot_seq);
+        let done = self.store()?.snapshot(epoch, last, &body, before).await;
+        self.checked(done).await?;
         self.snapshot_seq = self.last_seq;
         Ok(())
     }
 
-    fn snapshot_body(&self, engine: &Engine) -> Result<String, JournalError> {
-        serde_json::to_string(&engine.snapshot()).map_err(|e| self.record("a new snapshot", e))
+    /// Sees to it that the database can be trusted. After a failure it is connected to anew, and it is found
+    /// out which of so many entries are durable although their append was not answered.
+    async fn settle(&mut self, entries: usize) -> Result<(), JournalError> {
+        if self.store.is_some() {
+            return Ok(());
+        }
+        let mut store = match Store::again(&self.place, self.backend).await {
+            Err(locked @ JournalError::Locked { .. }) => {
+                // Who has the lock may only be about to take over, or may have done it.
+                let mut reader = Store::open(&self.place, Access::Read, None).await?;
+                let current = reader.meta("epoch").await?;
+                let ours = current.as_deref() == Some(self.epoch.to_string().as_str());
+                return Err(if ours { locked } else { self.fenced(current) });
+            }
+            opened => opened?,
+        };
+        self.backend = store.backend();
+        let current = store.meta("epoch").await?;
+        if current.as_deref() != Some(self.epoch.to_string().as_str()) {
+            return Err(self.fenced(current));
+        }
+        let found = store.last_seq().await?;
+        // An append is all or none, and nobody else could.
+        match usize::try_from(found - self.last_seq) {
+            Ok(more) if self.durable + more <= entries => self.durable += more,
+            _ => {
+                let expected = self.last_seq;
+                return Err(JournalError::Behind { place: self.place.clone(), found, expected });
+            }
+        }
+        self.last_seq = found;
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Leaves no room on the disk until the next connection.
+    #[cfg(test)]
+    pub async fn fill_disk(&mut self) {
+        self.store().unwrap().limit_pages().await;
+    }
+
+    fn store(&mut self) -> Result<&mut Store, JournalError> {
+        self.store.as_mut().ok_or_else(|| JournalError::Interrupted { place: self.place.clone() })
+    }
+
+    /// After a failure the connection is given up. `held` is false when the epoch is another's.
+    async fn checked(&mut self, held: Result<bool, JournalError>) -> Result<(), JournalError> {
+        match held {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let current = self.store()?.meta("epoch").await.unwrap_or_default();
+                Err(self.fenced(current))
+            }
+            Err(error) => {
+                if let Some(store) = self.store.take() {
+                    store.give_up().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn fenced(&self, current: Option<String>) -> JournalError {
+        let current = current.unwrap_or_else(|| "unknown".to_owned());
+        JournalError::Fenced { place: self.place.clone(), epoch: self.epoch, current }
     }
 
     /// Closes the journal and lets its lock go.
     ///
     /// # Errors
-    /// When SQLite cannot finish what it wrote; nothing durable is lost by it.
+    /// When the database cannot finish what it wrote; nothing durable is lost by it.
     pub async fn close(self) -> Result<(), JournalError> {
-        let Self { folder, connection, .. } = self;
-        connection.close().await.map_err(|source| JournalError::Database { folder, source })
+        match self.store {
+            Some(store) => store.close().await,
+            None => Ok(()),
+        }
     }
 
-    fn database(&self, source: sqlx::Error) -> JournalError {
-        JournalError::Database { folder: self.folder.clone(), source }
-    }
-
-    fn engine(&self, source: engine::EngineError) -> JournalError {
-        JournalError::Engine { folder: self.folder.clone(), source: Box::new(source) }
-    }
-
-    fn record(&self, what: impl Into<String>, source: serde_json::Error) -> JournalError {
-        JournalError::Record { folder: self.folder.clone(), what: what.into(), source }
+    fn record(&self, what: &str, source: serde_json::Error) -> JournalError {
+        JournalError::Record { place: self.place.clone(), what: what.to_owned(), source }
     }
 }
 
-async fn meta(connection: &mut SqliteConnection, key: &str) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?").bind(key).fetch_optional(connection).await
+/// How far a journal goes.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    last_seq: i64,
+    snapshot_seq: i64,
 }
 
-async fn set_meta(connection: &mut SqliteConnection, key: &str, value: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-    )
-    .bind(key)
-    .bind(value)
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Locks a journal and connects to it for writing. Its schema may be any.
+async fn take(place: &Place) -> Result<(Option<Lock>, Store), JournalError> {
+    let lock = match place {
+        Place::Folder(folder) => {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| JournalError::Folder { folder: folder.clone(), source })?;
+            Some(Lock::take(folder)?)
+        }
+        Place::Postgres(_) => None,
+    };
+    Ok((lock, Store::open(place, Access::Write, None).await?))
+}
+
+/// Refuses another bot's journal; gives a new one its owner and its first snapshot.
+async fn claim(
+    store: &mut Store,
+    place: &Place,
+    identity: &BotId,
+    config: Option<&BotConfig>,
+) -> Result<(), JournalError> {
+    let expected = identity.to_string();
+    match store.meta("bot").await? {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(JournalError::OtherBot { place: place.clone(), found, expected }),
+        None => {
+            let config = config.ok_or_else(|| JournalError::Missing { place: place.clone() })?;
+            let engine = Engine::new(identity.clone(), config.clone());
+            let engine = engine
+                .map_err(|source| JournalError::Engine { place: place.clone(), source: Box::new(source) })?;
+            store.begin(&expected, &snapshot_body(place, &engine)?).await
+        }
+    }
+}
+
+fn snapshot_body(place: &Place, engine: &Engine) -> Result<String, JournalError> {
+    serde_json::to_string(&engine.snapshot()).map_err(|source| JournalError::Record {
+        place: place.clone(),
+        what: "a new snapshot".to_owned(),
+        source,
+    })
+}
+
+/// A journal's schema before and after [`migrate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version it had; 0 if it had none.
+    pub from: i64,
+    /// The version it has.
+    pub to: i64,
+}
+
+/// Brings the schema of a journal that nobody writes to the newest version, or one `back`.
+///
+/// # Errors
+/// See [`JournalError`].
+pub async fn migrate(place: &Place, back: bool) -> Result<Migrated, JournalError> {
+    if let Place::Folder(folder) = place
+        && !folder.join(FILE).is_file()
+    {
+        return Err(JournalError::Missing { place: place.clone() });
+    }
+    let (_lock, mut store) = take(place).await?;
+    let from = store.schema_version().await?;
+    if back {
+        store.migrate_back().await?
+    } else {
+        store.migrate().await?
+    }
+    let to = store.schema_version().await?;
+    store.close().await?;
+    Ok(Migrated { from, to })
 }
 
 /// The word for an event's kind, as its JSON has it.
@@ -382,3 +350,6 @@ pub const fn output_kind(output: &Output) -> &'static str {
         Output::Configured { .. } => "configured",
     }
 }
+
+#[cfg(test)]
+mod tests;

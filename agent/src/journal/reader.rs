@@ -1,42 +1,37 @@
 //! Reading a journal beside the process that writes it.
 
-use std::path::{Path, PathBuf};
-
 use engine::{Decision, Output, Trade};
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::{CACHE_KIB, FILE, JournalError, meta};
+use super::place::Access;
+use super::store::Store;
+use super::{FILE, JournalError, Place};
 use crate::view::View;
 
 /// A journal opened for reading only. It needs no lock: what it sees is the last commit.
 #[derive(Debug)]
 pub struct Reader {
-    folder: PathBuf,
-    connection: SqliteConnection,
+    place: Place,
+    store: Store,
 }
 
 impl Reader {
-    /// Opens the journal in a folder.
+    /// Opens a journal.
     ///
     /// # Errors
     /// When there is none or it cannot be read.
-    pub async fn open(folder: &Path) -> Result<Self, JournalError> {
-        let file = folder.join(FILE);
-        if !file.is_file() {
-            return Err(JournalError::Missing { folder: folder.to_owned() });
+    pub async fn open(place: impl Into<Place>) -> Result<Self, JournalError> {
+        let place = place.into();
+        if let Place::Folder(folder) = &place
+            && !folder.join(FILE).is_file()
+        {
+            return Err(JournalError::Missing { place });
         }
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .read_only(true)
-            .pragma("cache_size", CACHE_KIB)
-            .disable_statement_logging();
-        let connection = options
-            .connect()
-            .await
-            .map_err(|source| JournalError::Database { folder: folder.to_owned(), source })?;
-        Ok(Self { folder: folder.to_owned(), connection })
+        let mut store = Store::open(&place, Access::Read, None).await?;
+        if store.schema_version().await? == 0 {
+            return Err(JournalError::Missing { place });
+        }
+        Ok(Self { place, store })
     }
 
     /// The last projection; none in a journal in which nothing happened yet.
@@ -44,7 +39,7 @@ impl Reader {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn view(&mut self) -> Result<Option<View>, JournalError> {
-        let text = meta(&mut self.connection, "view").await.map_err(|e| self.database(e))?;
+        let text = self.store.meta("view").await?;
         text.map(|text| serde_json::from_str(&text).map_err(|e| self.record("the projection", e))).transpose()
     }
 
@@ -80,15 +75,11 @@ impl Reader {
 
     async fn last<T: DeserializeOwned>(&mut self, kind: &str, most: u32) -> Result<Vec<T>, JournalError> {
         // The words are written out so that the partial index is used.
-        let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT seq, body FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = ? \
-             ORDER BY seq DESC, n DESC LIMIT ?",
-        )
-        .bind(kind)
-        .bind(most)
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(|e| self.database(e))?;
+        let query = sqlx::query_as(
+            "SELECT seq, body FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = $1 \
+             ORDER BY seq DESC, n DESC LIMIT $2",
+        );
+        let rows: Vec<(i64, String)> = self.store.all(query.bind(kind).bind(i64::from(most))).await?;
         let parse = |(seq, body): &(i64, String)| {
             serde_json::from_str(body).map_err(|e| self.record(&format!("an output of event {seq}"), e))
         };
@@ -98,14 +89,10 @@ impl Reader {
     /// Closes the journal.
     pub async fn close(self) {
         // Nothing was written, so that nothing can be lost.
-        let _ = self.connection.close().await;
-    }
-
-    fn database(&self, source: sqlx::Error) -> JournalError {
-        JournalError::Database { folder: self.folder.clone(), source }
+        let _ = self.store.close().await;
     }
 
     fn record(&self, what: &str, source: serde_json::Error) -> JournalError {
-        JournalError::Record { folder: self.folder.clone(), what: what.to_owned(), source }
+        JournalError::Record { place: self.place.clone(), what: what.to_owned(), source }
     }
 }

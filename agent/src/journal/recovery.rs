@@ -2,9 +2,11 @@
 
 use engine::{BotId, Engine, Event, Snapshot};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::{Journal, JournalError, VERSION, meta};
+use super::store::{Query, Store};
+use super::{Extent, JournalError, Place};
 
 /// Events read at once: what recovery holds in memory of a journal of any length.
 const PAGE: i64 = 1_000;
@@ -26,50 +28,45 @@ pub struct Recovered {
     pub replayed: i64,
 }
 
-impl Journal {
-    pub(super) async fn recover(&mut self, identity: &BotId) -> Result<Recovered, JournalError> {
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT seq, body FROM snapshots ORDER BY seq DESC LIMIT 1")
-                .fetch_optional(&mut self.connection)
-                .await
-                .map_err(|e| self.database(e))?;
-        // `claim` has made one, so that a journal without any was tampered with.
-        let (seq, body) = row.ok_or_else(|| self.database(sqlx::Error::RowNotFound))?;
-        let snapshot: Snapshot =
-            serde_json::from_str(&body).map_err(|e| self.record(format!("snapshot {seq}"), e))?;
-        drop(body);
-        self.snapshot_seq = seq;
-        self.last_seq = seq;
+/// Brings the engine of a journal back to where it was.
+pub(super) async fn recover(
+    store: &mut Store,
+    place: &Place,
+    identity: &BotId,
+) -> Result<(Recovered, Extent), JournalError> {
+    let newest = sqlx::query_as("SELECT seq, body FROM snapshots ORDER BY seq DESC LIMIT 1");
+    // `claim` has made one, so that a journal without any was tampered with.
+    let (snapshot_seq, body): (i64, String) = store.one(newest).await?;
+    let mut recovery = Recovery { store, place, last_seq: snapshot_seq };
+    let snapshot = parse(place, &body, || format!("snapshot {snapshot_seq}"))?;
+    drop(body);
+    let mut engine = recovery.restore(identity, snapshot, snapshot_seq).await?;
+    recovery.restore_lease(&mut engine, snapshot_seq).await?;
+    recovery.replay_tail(&mut engine).await?;
+    let last_seq = recovery.last_seq;
+    let closed_trades = recovery.count("tradeClosed").await?;
+    let fills = recovery.count("fill").await?;
+    let newest =
+        sqlx::query_as("SELECT at FROM events WHERE kind IN ('history', 'bar') ORDER BY seq DESC LIMIT 1");
+    let resume: Option<(i64,)> = store.maybe_one(newest).await?;
+    let recovered = Recovered {
+        engine,
+        generation: store.meta("generation").await?.and_then(|text| text.parse().ok()),
+        resume: resume.and_then(|(at,)| Timestamp::from_millisecond(at).ok()),
+        closed_trades,
+        fills,
+        replayed: last_seq - snapshot_seq,
+    };
+    Ok((recovered, Extent { last_seq, snapshot_seq }))
+}
 
-        let mut engine = self.restore(identity, snapshot, seq).await?;
-        self.restore_lease(&mut engine, seq).await?;
-        let replayed = self.replay_tail(&mut engine).await?;
-        let count = |kind: &'static str| {
-            sqlx::query_scalar::<_, i64>(
-                "SELECT count(*) FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = ?",
-            )
-            .bind(kind)
-        };
-        let closed_trades = count("tradeClosed").fetch_one(&mut self.connection).await;
-        let fills = count("fill").fetch_one(&mut self.connection).await;
-        let resume = sqlx::query_scalar::<_, Option<i64>>(
-            "SELECT at FROM events WHERE kind IN ('history', 'bar') ORDER BY seq DESC LIMIT 1",
-        )
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(|e| self.database(e))?
-        .flatten();
-        let generation = meta(&mut self.connection, "generation").await.map_err(|e| self.database(e))?;
-        Ok(Recovered {
-            engine,
-            generation: generation.and_then(|text| text.parse().ok()),
-            resume: resume.and_then(|at| Timestamp::from_millisecond(at).ok()),
-            closed_trades: u64::try_from(closed_trades.map_err(|e| self.database(e))?).unwrap_or(0),
-            fills: u64::try_from(fills.map_err(|e| self.database(e))?).unwrap_or(0),
-            replayed,
-        })
-    }
+struct Recovery<'a> {
+    store: &'a mut Store,
+    place: &'a Place,
+    last_seq: i64,
+}
 
+impl Recovery<'_> {
     /// Feeds the engine its bars again, a page at a time: it reads in a thread of its own, since it is
     /// a plain function and the journal is not.
     async fn restore(
@@ -86,7 +83,11 @@ impl Journal {
         });
         let mut after = 0;
         while after < until {
-            let page = self.page(after, until, true).await?;
+            // What was refused is left out: the reason may have been a timer or a quote.
+            let bars = "SELECT seq, body FROM events WHERE seq > $1 AND seq <= $2 AND kind IN ('history', 'bar') \
+                        AND NOT EXISTS (SELECT 1 FROM outputs WHERE outputs.seq = events.seq AND outputs.kind = 'refused') \
+                        ORDER BY seq LIMIT $3";
+            let page = self.page(sqlx::query_as(bars).bind(after).bind(until).bind(PAGE)).await?;
             let Some((last, _)) = page.last() else { break };
             after = *last;
             if sender.send(page.into_iter().map(|(_, event)| event).collect()).await.is_err() {
@@ -96,54 +97,48 @@ impl Journal {
         drop(sender);
         engine
             .await
-            .map_err(|_| JournalError::Interrupted { folder: self.folder.clone() })?
-            .map_err(|e| self.engine(e))
+            .map_err(|_| JournalError::Interrupted { place: self.place.clone() })?
+            .map_err(|source| JournalError::Engine { place: self.place.clone(), source: Box::new(source) })
     }
 
     /// A restored engine does not hold the lease; the one that the tail was recorded with may have.
     async fn restore_lease(&mut self, engine: &mut Engine, until: i64) -> Result<(), JournalError> {
-        let row: Option<(i64, String)> = sqlx::query_as(
-            "SELECT seq, body FROM events WHERE kind = 'lease' AND seq <= ? ORDER BY seq DESC LIMIT 1",
-        )
-        .bind(until)
-        .fetch_optional(&mut self.connection)
-        .await
-        .map_err(|e| self.database(e))?;
-        if let Some((seq, body)) = row {
-            engine.handle(&self.event(seq, &body)?, &mut Vec::new());
+        let newest =
+            "SELECT seq, body FROM events WHERE kind = 'lease' AND seq <= $1 ORDER BY seq DESC LIMIT 1";
+        for (_, event) in self.page(sqlx::query_as(newest).bind(until)).await? {
+            engine.handle(&event, &mut Vec::new());
         }
         Ok(())
     }
 
     /// Handles what came after the snapshot and compares what comes out with what came out.
-    async fn replay_tail(&mut self, engine: &mut Engine) -> Result<i64, JournalError> {
-        let first = self.last_seq;
-        let written_by = meta(&mut self.connection, "version")
-            .await
-            .map_err(|e| self.database(e))?
-            .unwrap_or(VERSION.into());
+    async fn replay_tail(&mut self, engine: &mut Engine) -> Result<(), JournalError> {
+        let writers = sqlx::query_as("SELECT first, version FROM writers ORDER BY epoch");
+        let writers: Vec<(i64, String)> = self.store.all(writers).await?;
+        let written_by = |seq: i64| {
+            let writer = writers.iter().rev().find(|(first, _)| *first <= seq);
+            writer.map_or_else(|| "unknown".to_owned(), |(_, version)| version.clone())
+        };
         let mut outputs = Vec::new();
         loop {
-            let page = self.page(self.last_seq, i64::MAX, false).await?;
-            let Some((until, _)) = page.last() else { return Ok(self.last_seq - first) };
-            let recorded: Vec<(i64, String)> =
-                sqlx::query_as("SELECT seq, body FROM outputs WHERE seq > ? AND seq <= ? ORDER BY seq, n")
-                    .bind(self.last_seq)
-                    .bind(until)
-                    .fetch_all(&mut self.connection)
-                    .await
-                    .map_err(|e| self.database(e))?;
+            let tail = "SELECT seq, body FROM events WHERE seq > $1 ORDER BY seq LIMIT $2";
+            let page = self.page(sqlx::query_as(tail).bind(self.last_seq).bind(PAGE)).await?;
+            let Some((until, _)) = page.last() else { return Ok(()) };
+            let recorded = "SELECT seq, body FROM outputs WHERE seq > $1 AND seq <= $2 ORDER BY seq, n";
+            let recorded = sqlx::query_as(recorded).bind(self.last_seq).bind(*until);
+            let recorded: Vec<(i64, String)> = self.store.all(recorded).await?;
             let mut recorded = recorded.into_iter().peekable();
             for (seq, event) in page {
                 outputs.clear();
                 engine.handle(&event, &mut outputs);
-                let diverged = || JournalError::Diverged {
-                    folder: self.folder.clone(),
-                    seq,
-                    written_by: written_by.clone(),
-                };
+                let diverged =
+                    || JournalError::Diverged { place: self.place.clone(), seq, written_by: written_by(seq) };
                 for output in &outputs {
-                    let body = serde_json::to_string(output).map_err(|e| self.record("an output", e))?;
+                    let body = serde_json::to_string(output).map_err(|source| JournalError::Record {
+                        place: self.place.clone(),
+                        what: "an output".to_owned(),
+                        source,
+                    })?;
                     if recorded.next_if(|(of, text)| *of == seq && *text == body).is_none() {
                         return Err(diverged());
                     }
@@ -156,46 +151,43 @@ impl Journal {
         }
     }
 
-    /// Events after one and until another, in order, a page of them at most.
-    async fn page(
-        &mut self,
-        after: i64,
-        until: i64,
-        bars_only: bool,
-    ) -> Result<Vec<(i64, Event)>, JournalError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT seq, body FROM events WHERE seq > ? AND seq <= ? AND (NOT ? OR kind IN ('history', 'bar')) \
-             ORDER BY seq LIMIT ?",
-        )
-        .bind(after)
-        .bind(until)
-        .bind(bars_only)
-        .bind(PAGE)
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(|e| self.database(e))?;
-        rows.iter().map(|(seq, body)| Ok((*seq, self.event(*seq, body)?))).collect()
+    async fn count(&mut self, kind: &'static str) -> Result<u64, JournalError> {
+        let count =
+            "SELECT count(*) FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = $1";
+        let (count,): (i64,) = self.store.one(sqlx::query_as(count).bind(kind)).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    fn event(&self, seq: i64, body: &str) -> Result<Event, JournalError> {
-        serde_json::from_str(body).map_err(|e| self.record(format!("event {seq}"), e))
+    async fn page(&mut self, query: Query<'_, (i64, String)>) -> Result<Vec<(i64, Event)>, JournalError> {
+        let rows = self.store.all(query).await?;
+        rows.iter()
+            .map(|(seq, body)| Ok((*seq, parse(self.place, body, || format!("event {seq}"))?)))
+            .collect()
     }
+}
+
+fn parse<T: DeserializeOwned>(
+    place: &Place,
+    body: &str,
+    what: impl FnOnce() -> String,
+) -> Result<T, JournalError> {
+    serde_json::from_str(body).map_err(|source| JournalError::Record {
+        place: place.clone(),
+        what: what(),
+        source,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use engine::EventKind;
-    use sqlx::sqlite::SqliteConnectOptions;
-    use sqlx::{ConnectOptions, Connection};
 
-    use super::super::{Entry, FILE, Reader, event_kind, output_kind};
+    use super::super::{Entry, Journal, Reader, event_kind, output_kind};
     use super::*;
-    use crate::fixtures::{config, handled, identity, steps, view};
+    use crate::fixtures::{Site, config, handled, identity, steps, view};
 
-    async fn open(folder: &Path) -> Result<(Journal, Recovered), JournalError> {
-        Journal::open(folder, &identity(), Some(&config())).await
+    async fn open(site: &Site) -> Result<(Journal, Recovered), JournalError> {
+        Journal::open(&site.place, &identity(), Some(&config())).await
     }
 
     /// Every event of the data, the lease first.
@@ -211,71 +203,73 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_crash_anywhere_the_bot_is_what_it_would_have_been() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut whole = Engine::new(identity(), config()).unwrap();
-        let (mut journal, mut recovered) = open(folder.path()).await.unwrap();
-        for (round, batch) in events().chunks(1_999).enumerate() {
-            let entries: Vec<Entry> =
-                batch.iter().map(|event| handled(&mut recovered.engine, event.clone())).collect();
-            let expected: Vec<Entry> = batch.iter().map(|event| handled(&mut whole, event.clone())).collect();
-            for (entry, expected) in entries.iter().zip(&expected) {
-                assert_eq!(entry.outputs, expected.outputs);
+        for site in Site::each() {
+            let mut whole = Engine::new(identity(), config()).unwrap();
+            let (mut journal, mut recovered) = open(&site).await.unwrap();
+            for (round, batch) in events().chunks(1_999).enumerate() {
+                let entries: Vec<Entry> =
+                    batch.iter().map(|event| handled(&mut recovered.engine, event.clone())).collect();
+                let expected: Vec<Entry> =
+                    batch.iter().map(|event| handled(&mut whole, event.clone())).collect();
+                for (entry, expected) in entries.iter().zip(&expected) {
+                    assert_eq!(entry.outputs, expected.outputs);
+                }
+                journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+                if round % 2 == 1 {
+                    journal.snapshot(&recovered.engine).await.unwrap();
+                }
+                // What is not in the journal is lost.
+                drop((journal, recovered));
+                (journal, recovered) = open(&site).await.unwrap();
+                assert_eq!(recovered.engine.snapshot(), whole.snapshot());
+                assert_eq!(recovered.engine.lease_held(), whole.lease_held());
+                let last_bar = batch.iter().rev().find(|event| event_kind(event) != "timer").unwrap();
+                assert_eq!(recovered.resume, Some(last_bar.at).filter(|at| *at > Timestamp::UNIX_EPOCH));
             }
-            journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
-            if round % 2 == 1 {
-                journal.snapshot(&recovered.engine).await.unwrap();
-            }
-            // What is not in the journal is lost.
-            drop((journal, recovered));
-            (journal, recovered) = open(folder.path()).await.unwrap();
-            assert_eq!(recovered.engine.snapshot(), whole.snapshot());
-            assert_eq!(recovered.engine.lease_held(), whole.lease_held());
-            let last_bar = batch.iter().rev().find(|event| event_kind(event) != "timer").unwrap();
-            assert_eq!(recovered.resume, Some(last_bar.at).filter(|at| *at > Timestamp::UNIX_EPOCH));
+            assert!(recovered.closed_trades > 3, "{} trades", recovered.closed_trades);
+            assert!(recovered.fills > recovered.closed_trades);
+            let trades = Reader::open(&site.place).await.unwrap().trades(1_000).await.unwrap();
+            assert_eq!(trades.len() as u64, recovered.closed_trades);
         }
-        assert!(recovered.closed_trades > 3, "{} trades", recovered.closed_trades);
-        assert!(recovered.fills > recovered.closed_trades);
-        let trades = Reader::open(folder.path()).await.unwrap().trades(1_000).await.unwrap();
-        assert_eq!(trades.len() as u64, recovered.closed_trades);
     }
 
     #[tokio::test]
     async fn a_record_that_the_engine_would_not_make_again_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut journal, mut recovered) = open(folder.path()).await.unwrap();
-        let entries: Vec<Entry> =
-            events().into_iter().map(|event| handled(&mut recovered.engine, event)).collect();
-        journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
-        journal.close().await.unwrap();
-        let alter = async |statement: &'static str| {
-            let options = SqliteConnectOptions::new().filename(folder.path().join(FILE));
-            let mut connection = options.connect().await.unwrap();
-            sqlx::query(statement).execute(&mut connection).await.unwrap();
-            connection.close().await.unwrap();
-        };
-        open(folder.path()).await.unwrap();
-        alter("UPDATE outputs SET body = replace(body, '\"price\":\"', '\"price\":\"1') WHERE kind = 'fill'")
+        for site in Site::each() {
+            let (mut journal, mut recovered) = open(&site).await.unwrap();
+            let entries: Vec<Entry> =
+                events().into_iter().map(|event| handled(&mut recovered.engine, event)).collect();
+            journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+            journal.close().await.unwrap();
+            let (journal, _) = open(&site).await.unwrap();
+            journal.close().await.unwrap();
+            site.tamper(
+                "UPDATE outputs SET body = replace(body, '\"price\":\"', '\"price\":\"1') WHERE kind = 'fill'",
+            )
             .await;
-        let error = open(folder.path()).await.unwrap_err();
-        assert_eq!(error.reason(), "ReplayDiverged");
-        assert!(error.to_string().contains("move the journal away"), "{error}");
-        alter("DELETE FROM outputs").await;
-        assert_eq!(open(folder.path()).await.unwrap_err().reason(), "ReplayDiverged");
-        alter("UPDATE events SET body = '{}'").await;
-        assert_eq!(open(folder.path()).await.unwrap_err().reason(), "JournalUnreadable");
+            let error = open(&site).await.unwrap_err();
+            assert_eq!(error.reason(), "ReplayDiverged");
+            assert!(error.to_string().contains("move the journal away"), "{error}");
+            site.tamper("DELETE FROM outputs").await;
+            assert_eq!(open(&site).await.unwrap_err().reason(), "ReplayDiverged");
+            site.tamper("UPDATE events SET body = '{}'").await;
+            assert_eq!(open(&site).await.unwrap_err().reason(), "JournalUnreadable");
+        }
     }
 
     #[tokio::test]
     async fn another_bots_journal_and_a_missing_one_are_refused() {
+        for site in Site::each() {
+            let none = Journal::open(&site.place, &identity(), None).await.unwrap_err();
+            assert_eq!(none.reason(), "JournalMissing");
+            open(&site).await.unwrap();
+            let other = BotId { namespace: "default".into(), name: "other".into() };
+            let error = Journal::open(&site.place, &other, Some(&config())).await.unwrap_err();
+            assert_eq!(error.reason(), "JournalOfOtherBot");
+            assert!(error.to_string().contains("default/majors"), "{error}");
+        }
         let folder = tempfile::tempdir().unwrap();
-        let none = Journal::open(folder.path(), &identity(), None).await.unwrap_err();
-        assert_eq!(none.reason(), "JournalMissing");
-        open(folder.path()).await.unwrap();
-        let other = BotId { namespace: "default".into(), name: "other".into() };
-        let error = Journal::open(folder.path(), &other, Some(&config())).await.unwrap_err();
-        assert_eq!(error.reason(), "JournalOfOtherBot");
-        assert!(error.to_string().contains("default/majors"), "{error}");
-        let missing = Reader::open(&folder.path().join("no")).await.unwrap_err().to_string();
+        let missing = Reader::open(folder.path()).await.unwrap_err().to_string();
         assert!(missing.contains("run the bot first"), "{missing}");
     }
 

@@ -172,13 +172,13 @@ impl Seen {
 
     /// Whether the bot, this very one, controls the object.
     pub fn is_controlled_by(&self, owner: &Owner) -> bool {
-        self.owners.iter().any(|reference| reference.is_controller && reference.uid == *owner.uid)
+        self.owners.iter().any(|reference| reference.is_controller && reference.uid.is(&owner.uid))
     }
 
     /// Whether the object is the bot's, this very one's: that controls it, or nobody does and it was made for it.
     pub fn is_of(&self, owner: &Owner) -> bool {
         match self.owners.iter().find(|reference| reference.is_controller) {
-            Some(controller) => controller.uid == *owner.uid,
+            Some(controller) => controller.uid.is(&owner.uid),
             None => self.retained_for.as_deref() == Some(&owner.uid),
         }
     }
@@ -188,7 +188,7 @@ impl Seen {
         self.owners.iter().any(|reference| {
             reference.is_controller
                 && reference.bot.get(name) == Some(&owner.name)
-                && reference.uid != *owner.uid
+                && !reference.uid.is(&owner.uid)
         })
     }
 
@@ -244,7 +244,7 @@ impl Seen {
 
     /// Where among its owners the bot is, and how many they are.
     pub fn place_among_owners(&self, owner: &Owner) -> Option<(usize, usize)> {
-        let place = self.owners.iter().position(|reference| reference.uid == *owner.uid)?;
+        let place = self.owners.iter().position(|reference| reference.uid.is(&owner.uid))?;
         Some((place, self.owners.len()))
     }
 

@@ -14,13 +14,15 @@ pub enum Uid {
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
         let number = u128::from_str_radix(&text.replace('-', ""), 16).map(Self::Uuid);
-        number.ok().filter(|uuid| *uuid == *text).unwrap_or_else(|| Self::Other(text.into()))
+        number.ok().filter(|uuid| uuid.to_string() == text).unwrap_or_else(|| Self::Other(text.into()))
     }
 }
 
-impl PartialEq<str> for Uid {
-    fn eq(&self, text: &str) -> bool {
-        *self == Self::from(text)
+impl Uid {
+    /// Whether it is the UID of that text.
+    pub fn is(&self, text: &str) -> bool {
+        let other = Self::from(text);
+        *self == other
     }
 }
 
@@ -60,7 +62,7 @@ mod tests {
         fn a_uid_is_told_as_it_was_read(text in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9A-Fa-f-]{0,40}|.{0,8}") {
             let uid = Uid::from(text.as_str());
             prop_assert_eq!(uid.to_string(), text.as_str());
-            prop_assert!(uid == *text);
+            prop_assert!(uid.is(&text));
         }
     }
 
@@ -68,6 +70,6 @@ mod tests {
     fn what_the_api_server_makes_takes_no_memory_of_its_own() {
         assert!(matches!(Uid::from("0f7b1a52-9a0e-4c55-8f39-5e4f3c1c2d10"), Uid::Uuid(_)));
         assert!(matches!(Uid::from("0F7B1A52-9A0E-4C55-8F39-5E4F3C1C2D10"), Uid::Other(_)), "told as it was");
-        assert!(Uid::from("00000000-0000-0000-0000-000000000001") != *"1");
+        assert!(!Uid::from("00000000-0000-0000-0000-000000000001").is("1"));
     }
 }

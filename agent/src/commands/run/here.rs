@@ -36,17 +36,17 @@ async fn trade(arguments: Here, local: Local, stop: CancellationToken) -> Result
     plan.speed = arguments.speed.unwrap_or(plan.speed);
     // Before anything is made: bars that cannot be used are found here.
     let steps = Steps::open(plan.sources.clone(), plan.on_end).input()?;
+    let place = arguments.journal.place()?.unwrap_or_else(|| default_journal(&identity.name));
     let keys = arguments.keys.as_deref().map(Keys::open);
     let (listener, access) = http::bind_local(arguments.address(), keys).await.map_err(|error| {
         let input = matches!(error, http::HttpError::Unprotected { .. } | http::HttpError::NoKeys { .. });
         if input { Failure::Input(error.into()) } else { Failure::Fatal(error.into()) }
     })?;
-    let folder = arguments.journal.clone().unwrap_or_else(|| default_journal(&identity.name));
-    let service = Service::start(listener, access, &identity, folder.clone(), None);
+    let service = Service::start(listener, access, &identity, place.clone(), None);
 
-    let (journal, recovered) = Journal::open(&folder, &identity, Some(&effective.bot)).await?;
+    let (journal, recovered) = Journal::open(&place, &identity, Some(&effective.bot)).await?;
     info!(
-        journal = %folder.display(), events = journal.last_seq(), replayed = recovered.replayed,
+        journal = %place, events = journal.last_seq(), replayed = recovered.replayed,
         bars = steps.bars(), "recovered"
     );
     let resume = recovered.resume;
@@ -68,7 +68,7 @@ async fn trade(arguments: Here, local: Local, stop: CancellationToken) -> Result
     let ended = ended?;
     say_ended(ended);
     if ended == Ended::EndOfData {
-        let mut reader = Reader::open(&folder).await?;
+        let mut reader = Reader::open(&place).await?;
         if let Some(view) = reader.view().await? {
             println!("{}", tables::status(&view));
         }

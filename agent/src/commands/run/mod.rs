@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
 use super::Failure;
+use super::named::Named;
 use crate::driver::{Ended, Heartbeat};
 use crate::http::{self, Access, Shared};
+use crate::journal::Place;
 use crate::metrics::Metrics;
 use crate::view::View;
 
@@ -31,7 +33,7 @@ pub struct Arguments {
     #[command(flatten)]
     here: Here,
     /// Run in a pod made by the operator
-    #[arg(long, conflicts_with = "Here")]
+    #[arg(long, conflicts_with_all = ["Here", "Named"])]
     cluster: bool,
 }
 
@@ -44,9 +46,8 @@ struct Here {
     /// PAIR@TIMEFRAME=FILE; may be repeated. Files of one pair are read in the order of their names
     #[arg(long, value_name = "DATA")]
     data: Vec<String>,
-    /// Folder of the journal [default: ./NAME.journal]
-    #[arg(long, value_name = "FOLDER")]
-    journal: Option<PathBuf>,
+    #[command(flatten)]
+    journal: Named,
     /// Address of the API; without --keys it must be this machine's own [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -111,7 +112,7 @@ impl Service {
         listener: TcpListener,
         access: Access,
         bot: &engine::BotId,
-        journal: PathBuf,
+        journal: Place,
         exposed: Option<String>,
     ) -> Self {
         let (view, receiver) = watch::channel(None);

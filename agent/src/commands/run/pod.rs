@@ -46,7 +46,7 @@ async fn serve(environment: Environment, stop: CancellationToken) -> Result<(), 
     let listener = http::bind(address).await?;
     let folder = Path::new(contract::JOURNAL_DIR);
     let access = Access::Keys(Arc::new(keys));
-    let service = Service::start(listener, access, bot, folder.to_owned(), environment.exposed.clone());
+    let service = Service::start(listener, access, bot, folder.into(), environment.exposed.clone());
 
     let client =
         Client::try_default().await.context("the API server's address or credentials are missing")?;

@@ -1,0 +1,10 @@
+-- Who wrote from the event `first` on: a row for each time that the journal was opened for writing. Only the
+-- holder of the highest epoch, which `meta` has too, can append.
+CREATE TABLE writers (
+    epoch   BIGINT PRIMARY KEY,
+    first   BIGINT NOT NULL,
+    version TEXT   NOT NULL
+);
+INSERT INTO writers (epoch, first, version) SELECT 0, 1, value FROM meta WHERE key = 'version';
+INSERT INTO meta (key, value) VALUES ('epoch', '0');
+DELETE FROM meta WHERE key = 'version';
