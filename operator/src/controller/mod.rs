@@ -127,15 +127,17 @@ impl Failure {
 /// # Errors
 /// When it should be tried again.
 pub async fn reconcile(bot: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
-    let looked_at = look(&bot, &context).await;
+    let cause = context.causes.take(&BotRef::from_obj(&*bot));
+    // Read after that: the given one may be older than what the cause tells of, and nothing would tell of it again.
+    let bot = context.bots.get(&BotRef::from_obj(&*bot)).unwrap_or(bot);
+    let looked_at = look(&bot, cause, &context).await;
     context.forget_unless_there(&bot);
     looked_at
 }
 
-async fn look(bot: &Guarded, context: &Context) -> Result<Action, Failure> {
+async fn look(bot: &Guarded, cause: Option<Cause>, context: &Context) -> Result<Action, Failure> {
     let owner = Owner::of(bot.meta()).ok_or(Failure::Nameless("name, namespace or UID"))?;
     let bot_ref = owner.bot_ref();
-    let cause = context.causes.take(&bot_ref);
     if bot.meta().deletion_timestamp.is_some() {
         // Garbage collection takes the children; nothing new is made for a bot that goes.
         return Ok(Action::await_change());

@@ -265,3 +265,12 @@ async fn a_certificate_that_another_bot_came_to_share_while_it_was_written_is_wr
     let rest = bench.context.causes.rest(&owner().bot_ref());
     assert!(rest.is_none_or(|rest| rest > Duration::from_secs(1)), "it does not go on: {rest:?}");
 }
+
+#[tokio::test]
+async fn what_the_watch_showed_while_a_look_began_is_not_overlooked() {
+    let mut bench = Bench::new();
+    let old = bench.show(|bot| bot["metadata"]["generation"] = json!(2));
+    bench.show(|bot| bot["metadata"]["resourceVersion"] = json!("200"));
+    look(&bench, &old, Cause::Stages).await.unwrap();
+    assert_eq!(bench.context.looks.get(&owner().uid).unwrap().generation, 3);
+}
