@@ -49,7 +49,7 @@ impl Driver {
     pub(super) async fn write(&mut self) -> Result<(), DriverError> {
         let view = View::of(&self.engine, &self.around, self.journal.seq_after(self.pending.len()));
         let began = Instant::now();
-        let append = self.journal.append(&self.pending, &view, self.around.generation);
+        let append = self.journal.append(&self.pending, &self.engine, &view, self.around.generation);
         if let Err(error) = patiently(&self.ports, append).await {
             return self.hold(error);
         }

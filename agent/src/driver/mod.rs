@@ -112,7 +112,8 @@ impl Driver {
         wanted: Configure,
         ports: Ports,
     ) -> Result<Self, DriverError> {
-        let Recovered { engine, generation, resume: _, closed_trades, fills, replayed: _ } = recovered;
+        let Recovered { engine, generation, resume: _, closed_trades, fills, replayed: _, applied: _ } =
+            recovered;
         let around = Surroundings {
             bot: identity,
             started_at: Timestamp::now(),
@@ -535,7 +536,7 @@ mod tests {
                 entries.push(handled(&mut recovered.engine, event));
             }
         }
-        journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+        journal.append(&entries, &recovered.engine, &view(&recovered.engine), None).await.unwrap();
         recovered.resume = recovered.engine.market_time();
         let (sender, receiver) = watch::channel(None);
         let ports = || Ports {

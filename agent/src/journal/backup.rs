@@ -144,10 +144,10 @@ mod tests {
     use crate::fixtures::{Site, config, handled, identity, steps, surroundings};
     use crate::journal::{Entry, Reader};
     use crate::view::View;
-    use engine::{Event, EventKind, Output};
+    use engine::{Engine, Event, EventKind, Output};
 
     /// A journal with trades, and its last bars not yet in it.
-    async fn traded(site: &Site) -> (Journal, Vec<Entry>, View) {
+    async fn traded(site: &Site) -> (Journal, Vec<Entry>, Engine, View) {
         let (mut journal, mut recovered) =
             Journal::open(&site.place, &identity(), Some(&config())).await.unwrap();
         let lease = Event { at: Timestamp::UNIX_EPOCH, kind: EventKind::Lease { held: true } };
@@ -165,24 +165,24 @@ mod tests {
             }
         }
         let view = View::of(&recovered.engine, &around, entries.len() as i64);
-        journal.append(&entries, &view, Some(4)).await.unwrap();
+        journal.append(&entries, &recovered.engine, &view, Some(4)).await.unwrap();
         journal.snapshot(&recovered.engine).await.unwrap();
         let after = steps.next_step().unwrap().unwrap().events;
         let after: Vec<Entry> =
             after.into_iter().map(|event| handled(&mut recovered.engine, event)).collect();
         let view = View::of(&recovered.engine, &around, (entries.len() + after.len()) as i64);
-        (journal, after, view)
+        (journal, after, recovered.engine, view)
     }
 
     #[tokio::test]
     async fn a_backup_of_a_journal_that_is_written_is_whole_and_restores_to_either_store() {
         for site in Site::each() {
-            let (mut journal, after, view) = traded(&site).await;
+            let (mut journal, after, engine, view) = traded(&site).await;
             let file = site.folder.path().join("backup.db");
             let events = backup(&site.place, &file).await.unwrap();
             assert_eq!(events, journal.last_seq());
             // The writer goes on, and what it writes is not in the backup.
-            journal.append(&after, &view, Some(5)).await.unwrap();
+            journal.append(&after, &engine, &view, Some(5)).await.unwrap();
             let proven = restore(&file, None).await.unwrap();
             assert_eq!((proven.events, proven.trades, &proven.bot), (events, 3, &identity()));
             assert_eq!(backup(&site.place, &file).await.unwrap_err().reason(), "JournalFile");
@@ -193,7 +193,7 @@ mod tests {
                 let (mut copy, recovered) = Journal::open(&target.place, &identity(), None).await.unwrap();
                 assert_eq!((copy.last_seq(), recovered.generation), (events, Some(4)));
                 // It is a journal like any other.
-                copy.append(&after, &view, Some(5)).await.unwrap();
+                copy.append(&after, &engine, &view, Some(5)).await.unwrap();
                 assert_eq!(copy.last_seq(), journal.last_seq());
                 copy.close().await.unwrap();
                 let error = restore(&file, Some(&target.place)).await.unwrap_err();

@@ -3,10 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::JournalError;
+
+/// How often a lock that is taken is tried again, and after how long.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lock beside a journal. The kernel lets it go when the process ends, however it ends.
 #[derive(Debug)]
@@ -29,7 +34,16 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(error)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // A child that the holder has just made has its files, too, until its own program begins.
+        let mut taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..ATTEMPTS {
+            if taken != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match taken {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();

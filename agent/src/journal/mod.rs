@@ -10,6 +10,7 @@ mod store;
 
 use crds::config::BotConfig;
 use engine::{BotId, Engine, Event, EventKind, Output};
+use jiff::SignedDuration;
 
 use crate::view::View;
 pub use backup::{Proven, backup, restore};
@@ -28,6 +29,11 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Events between two snapshots: a tail of so many is replayed in well under a second.
 const SNAPSHOT_EVERY: i64 = 5_000;
+
+/// Moves of the loop, and timers and quotes that led to nothing else, are kept for so long (market time).
+const KEEP_MOVES: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Events that are looked at for it at once: it takes milliseconds, and comes after each snapshot.
+const PRUNED_AT_ONCE: i64 = 4 * SNAPSHOT_EVERY;
 
 /// An event and what the engine did about it.
 #[derive(Clone, Debug)]
@@ -51,6 +57,8 @@ pub struct Journal {
     epoch: i64,
     last_seq: i64,
     snapshot_seq: i64,
+    /// Up to here what nobody asks for is removed.
+    pruned: i64,
     /// The first entries of the append under way that are durable: their commit was not answered.
     durable: usize,
 }
@@ -74,9 +82,15 @@ impl Journal {
         // From here on nobody else appends: what is read now is all there is.
         let epoch = store.raise_epoch().await?;
         let (recovered, extent) = recovery::recover(&mut store, &place, identity).await?;
+        let pruned = store.meta("pruned").await?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let (backend, store) = (store.backend(), Some(store));
         let Extent { last_seq, snapshot_seq } = extent;
-        let journal = Self { place, store, backend, _lock: lock, epoch, last_seq, snapshot_seq, durable: 0 };
+        let mut journal =
+            Self { place, store, backend, _lock: lock, epoch, last_seq, snapshot_seq, pruned, durable: 0 };
+        if recovered.applied > 0 {
+            // From here on everything is of this version, and can be compared again.
+            journal.snapshot(&recovered.engine).await?;
+        }
         Ok((journal, recovered))
     }
 
@@ -90,8 +104,8 @@ impl Journal {
         &self.place
     }
 
-    /// Makes entries durable, all or none, with the projection that follows from them. `generation` is
-    /// that of the configuration in force.
+    /// Makes entries durable, all or none, with the engine as it is after them and the projection that follows
+    /// from it. `generation` is that of the configuration in force.
     ///
     /// After an error that [may pass](JournalError::may_pass) it is not known whether they are durable.
     /// Called again, with the same entries first, it finds out and writes what is missing.
@@ -101,19 +115,20 @@ impl Journal {
     pub async fn append(
         &mut self,
         entries: &[Entry],
+        engine: &Engine,
         view: &View,
         generation: Option<i64>,
     ) -> Result<(), JournalError> {
         self.settle(entries.len()).await?;
         let (events, outputs) = self.rows(entries.get(self.durable..).unwrap_or_default())?;
         let view = serde_json::to_string(view).map_err(|e| self.record("the projection", e))?;
-        let batch = Batch { events: &events, outputs: &outputs, view: &view, generation };
+        let last = events.last().map_or(self.last_seq, |(seq, ..)| *seq);
+        let state = format!("{last} {}", snapshot_body(&self.place, engine)?);
+        let batch = Batch { events: &events, outputs: &outputs, state: &state, view: &view, generation };
         let epoch = self.epoch;
         let done = self.store()?.append(epoch, &batch).await;
         self.checked(done).await?;
-        if let Some((seq, ..)) = events.last() {
-            self.last_seq = *seq;
-        }
+        self.last_seq = last;
         self.durable = 0;
         Ok(())
     }
@@ -157,6 +172,20 @@ impl Journal {
         let done = self.store()?.snapshot(epoch, last, &body, before).await;
         self.checked(done).await?;
         self.snapshot_seq = self.last_seq;
+        self.prune(engine, before).await
+    }
+
+    /// Removes what is old and nobody asks for, up to a snapshot that is not the newest: from there on
+    /// everything can be compared.
+    async fn prune(&mut self, engine: &Engine, snapshot: i64) -> Result<(), JournalError> {
+        let until = snapshot.min(self.pruned + PRUNED_AT_ONCE);
+        let Some(now) = engine.market_time().filter(|_| until > self.pruned) else { return Ok(()) };
+        let (epoch, pruned) = (self.epoch, self.pruned);
+        let older_than = now.as_millisecond() - i64::try_from(KEEP_MOVES.as_millis()).unwrap_or(i64::MAX);
+        let done = self.store()?.prune(epoch, pruned, until, older_than).await;
+        let last = done.as_ref().ok().copied().flatten();
+        self.checked(done.map(|last| last.is_some())).await?;
+        self.pruned = last.unwrap_or(pruned);
         Ok(())
     }
 

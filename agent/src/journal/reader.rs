@@ -80,10 +80,16 @@ impl Reader {
              ORDER BY seq DESC, n DESC LIMIT $2",
         );
         let rows: Vec<(i64, String)> = self.store.all(query.bind(kind).bind(i64::from(most))).await?;
-        let parse = |(seq, body): &(i64, String)| {
-            serde_json::from_str(body).map_err(|e| self.record(&format!("an output of event {seq}"), e))
-        };
+        let parse = |(seq, body): &(i64, String)| self.parse(body, || format!("an output of event {seq}"));
         rows.iter().rev().map(parse).collect()
+    }
+
+    fn parse<T: DeserializeOwned>(
+        &self,
+        body: &str,
+        what: impl FnOnce() -> String,
+    ) -> Result<T, JournalError> {
+        serde_json::from_str(body).map_err(|e| self.record(&what(), e))
     }
 
     /// Closes the journal.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::store::{Query, Store};
-use super::{Extent, JournalError, Place};
+use super::{Extent, JournalError, Place, VERSION, snapshot_body};
 
 /// Events read at once: what recovery holds in memory of a journal of any length.
 const PAGE: i64 = 1_000;
@@ -26,6 +26,9 @@ pub struct Recovered {
     pub fills: u64,
     /// Events that were handled again because they came after the snapshot.
     pub replayed: i64,
+    /// Events after the snapshot that another version has handled: what came of them was taken over, and
+    /// nothing was decided again.
+    pub applied: i64,
 }
 
 /// Brings the engine of a journal back to where it was.
@@ -37,12 +40,33 @@ pub(super) async fn recover(
     let newest = sqlx::query_as("SELECT seq, body FROM snapshots ORDER BY seq DESC LIMIT 1");
     // `claim` has made one, so that a journal without any was tampered with.
     let (snapshot_seq, body): (i64, String) = store.one(newest).await?;
+    let end = store.last_seq().await?;
+    let writers = sqlx::query_as("SELECT first, version FROM writers ORDER BY epoch");
+    let writers = Writers(store.all(writers).await?);
+    let state = store.state(end).await?;
+    let foreign = writers.between(snapshot_seq, end).any(|version| version != VERSION);
     let mut recovery = Recovery { store, place, last_seq: snapshot_seq };
-    let snapshot = parse(place, &body, || format!("snapshot {snapshot_seq}"))?;
-    drop(body);
-    let mut engine = recovery.restore(identity, snapshot, snapshot_seq).await?;
-    recovery.restore_lease(&mut engine, snapshot_seq).await?;
-    recovery.replay_tail(&mut engine).await?;
+    let (engine, applied) = match state {
+        Some(state) if foreign => {
+            let snapshot = parse(place, &state, || format!("the state after event {end}"))?;
+            recovery.last_seq = end;
+            let mut engine = recovery.restore(identity, snapshot, end).await?;
+            recovery.restore_lease(&mut engine, end).await?;
+            (engine, end - snapshot_seq)
+        }
+        _ => {
+            let snapshot = parse(place, &body, || format!("snapshot {snapshot_seq}"))?;
+            let mut engine = recovery.restore(identity, snapshot, snapshot_seq).await?;
+            recovery.restore_lease(&mut engine, snapshot_seq).await?;
+            recovery.replay_tail(&mut engine, &writers).await?;
+            if let Some(state) = state
+                && snapshot_body(place, &engine)? != state
+            {
+                return Err(writers.diverged(place, end));
+            }
+            (engine, 0)
+        }
+    };
     let last_seq = recovery.last_seq;
     let closed_trades = recovery.count("tradeClosed").await?;
     let fills = recovery.count("fill").await?;
@@ -55,9 +79,34 @@ pub(super) async fn recover(
         resume: resume.and_then(|(at,)| Timestamp::from_millisecond(at).ok()),
         closed_trades,
         fills,
-        replayed: last_seq - snapshot_seq,
+        replayed: last_seq - snapshot_seq - applied,
+        applied,
     };
     Ok((recovered, Extent { last_seq, snapshot_seq }))
+}
+
+/// From which event on which version wrote, in the order of their coming.
+struct Writers(Vec<(i64, String)>);
+
+impl Writers {
+    /// Who wrote an event.
+    fn of(&self, seq: i64) -> &str {
+        let writer = self.0.iter().rev().find(|(first, _)| *first <= seq);
+        writer.map_or("unknown", |(_, version)| version)
+    }
+
+    /// The versions of the events after one and up to another.
+    fn between(&self, after: i64, last: i64) -> impl Iterator<Item = &str> {
+        let ends = self.0.iter().skip(1).map(|(first, _)| *first).chain([i64::MAX]);
+        self.0.iter().zip(ends).filter_map(move |((first, version), end)| {
+            let (from, to) = ((*first).max(after + 1), (end - 1).min(last));
+            (from <= to).then_some(version.as_str())
+        })
+    }
+
+    fn diverged(&self, place: &Place, seq: i64) -> JournalError {
+        JournalError::Diverged { place: place.clone(), seq, written_by: self.of(seq).to_owned() }
+    }
 }
 
 struct Recovery<'a> {
@@ -112,13 +161,7 @@ impl Recovery<'_> {
     }
 
     /// Handles what came after the snapshot and compares what comes out with what came out.
-    async fn replay_tail(&mut self, engine: &mut Engine) -> Result<(), JournalError> {
-        let writers = sqlx::query_as("SELECT first, version FROM writers ORDER BY epoch");
-        let writers: Vec<(i64, String)> = self.store.all(writers).await?;
-        let written_by = |seq: i64| {
-            let writer = writers.iter().rev().find(|(first, _)| *first <= seq);
-            writer.map_or_else(|| "unknown".to_owned(), |(_, version)| version.clone())
-        };
+    async fn replay_tail(&mut self, engine: &mut Engine, writers: &Writers) -> Result<(), JournalError> {
         let mut outputs = Vec::new();
         loop {
             let tail = "SELECT seq, body FROM events WHERE seq > $1 ORDER BY seq LIMIT $2";
@@ -131,8 +174,7 @@ impl Recovery<'_> {
             for (seq, event) in page {
                 outputs.clear();
                 engine.handle(&event, &mut outputs);
-                let diverged =
-                    || JournalError::Diverged { place: self.place.clone(), seq, written_by: written_by(seq) };
+                let diverged = || writers.diverged(self.place, seq);
                 for output in &outputs {
                     let body = serde_json::to_string(output).map_err(|source| JournalError::Record {
                         place: self.place.clone(),
@@ -214,7 +256,7 @@ mod tests {
                 for (entry, expected) in entries.iter().zip(&expected) {
                     assert_eq!(entry.outputs, expected.outputs);
                 }
-                journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+                journal.append(&entries, &recovered.engine, &view(&recovered.engine), None).await.unwrap();
                 if round % 2 == 1 {
                     journal.snapshot(&recovered.engine).await.unwrap();
                 }
@@ -239,7 +281,7 @@ mod tests {
             let (mut journal, mut recovered) = open(&site).await.unwrap();
             let entries: Vec<Entry> =
                 events().into_iter().map(|event| handled(&mut recovered.engine, event)).collect();
-            journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+            journal.append(&entries, &recovered.engine, &view(&recovered.engine), None).await.unwrap();
             journal.close().await.unwrap();
             let (journal, _) = open(&site).await.unwrap();
             journal.close().await.unwrap();
@@ -255,6 +297,105 @@ mod tests {
             site.tamper("UPDATE events SET body = '{}'").await;
             assert_eq!(open(&site).await.unwrap_err().reason(), "JournalUnreadable");
         }
+    }
+
+    #[tokio::test]
+    async fn what_another_version_did_is_taken_over_and_never_decided_again() {
+        for site in Site::each() {
+            let (mut journal, mut recovered) = open(&site).await.unwrap();
+            let mut events = events().into_iter();
+            let mut entries: Vec<Entry> =
+                events.by_ref().take(4_000).map(|event| handled(&mut recovered.engine, event)).collect();
+            // This version would not do what the other one did.
+            entries.iter_mut().for_each(|entry| entry.outputs.retain(|o| output_kind(o) != "transition"));
+            journal.append(&entries, &recovered.engine, &view(&recovered.engine), None).await.unwrap();
+            journal.close().await.unwrap();
+            assert_eq!(open(&site).await.unwrap_err().reason(), "ReplayDiverged", "within a version");
+            site.tamper("UPDATE writers SET version = '0.0.9' WHERE epoch = 1").await;
+            let (mut journal, mut again) = open(&site).await.unwrap();
+            assert_eq!((again.applied, again.replayed), (4_000, 0));
+            assert_eq!(again.engine.snapshot(), recovered.engine.snapshot());
+            assert_eq!(again.engine.lease_held(), recovered.engine.lease_held());
+            // From here on it is this version's, and is compared again.
+            for event in events.by_ref().take(500) {
+                let expected = handled(&mut recovered.engine, event.clone());
+                let entry = handled(&mut again.engine, event);
+                assert_eq!(entry.outputs, expected.outputs);
+                journal.append(&[entry], &again.engine, &view(&again.engine), None).await.unwrap();
+            }
+            journal.close().await.unwrap();
+            let (journal, again) = open(&site).await.unwrap();
+            assert_eq!((again.applied, again.replayed), (0, 500));
+            journal.close().await.unwrap();
+            site.tamper(
+                "UPDATE meta SET value = replace(value, '\"peak\":', '\"peak\":1') WHERE key = 'state'",
+            )
+            .await;
+            assert_eq!(
+                open(&site).await.unwrap_err().reason(),
+                "ReplayDiverged",
+                "the state is compared, too"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_old_and_asked_for_by_nobody_is_removed_and_everything_else_stays() {
+        for site in Site::each() {
+            let (mut journal, mut recovered) = open(&site).await.unwrap();
+            let (mut trades, mut decisions, mut bars) = (Vec::new(), 0, 0);
+            for batch in events().chunks(1_000) {
+                let entries: Vec<Entry> =
+                    batch.iter().map(|event| handled(&mut recovered.engine, event.clone())).collect();
+                bars += batch.iter().filter(|event| ["bar", "history"].contains(&event_kind(event))).count()
+                    as i64;
+                for output in entries.iter().flat_map(|entry| &entry.outputs) {
+                    match output {
+                        engine::Output::TradeClosed(trade) => trades.push(trade.clone()),
+                        engine::Output::Decision(_) => decisions += 1,
+                        _ => {}
+                    }
+                }
+                journal.append(&entries, &recovered.engine, &view(&recovered.engine), None).await.unwrap();
+                journal.snapshot(&recovered.engine).await.unwrap();
+            }
+            let horizon = recovered.engine.market_time().unwrap().as_millisecond() - 31 * 86_400_000;
+            let mut count = async |what: &'static str| -> i64 {
+                journal.store().unwrap().one(sqlx::query_as(what)).await.map(|(count,)| count).unwrap()
+            };
+            let left = format!(
+                "{} {}",
+                count(
+                    "SELECT count(*) FROM events e WHERE kind = 'timer' AND NOT EXISTS \
+                       (SELECT 1 FROM outputs o WHERE o.seq = e.seq AND kind <> 'transition')"
+                )
+                .await,
+                count("SELECT count(*) FROM outputs WHERE kind = 'transition'").await,
+            );
+            let oldest = count(
+                "SELECT min(at) FROM events e WHERE kind = 'timer' AND NOT EXISTS \
+                                (SELECT 1 FROM outputs o WHERE o.seq = e.seq AND kind <> 'transition')",
+            )
+            .await;
+            assert!(oldest > horizon, "{oldest} {horizon}; left: {left}");
+            assert_eq!(count("SELECT count(*) FROM events WHERE kind IN ('bar', 'history')").await, bars);
+            assert_eq!(count("SELECT count(*) FROM outputs WHERE kind = 'decision'").await, decisions);
+            journal.close().await.unwrap();
+            assert_eq!(Reader::open(&site.place).await.unwrap().trades(1_000).await.unwrap(), trades);
+            let (_, again) = open(&site).await.unwrap();
+            assert_eq!(again.engine.snapshot(), recovered.engine.snapshot());
+        }
+    }
+
+    #[test]
+    fn who_wrote_what_follows_from_who_came_when() {
+        let writers = Writers(vec![(1, "a".into()), (5, "b".into()), (5, "c".into()), (9, "d".into())]);
+        let between = |after, last| writers.between(after, last).collect::<Vec<_>>().join("");
+        assert_eq!(
+            (between(0, 4), between(4, 8), between(3, 9), between(9, 9)),
+            ("a".into(), "c".into(), "acd".into(), String::new())
+        );
+        assert_eq!((writers.of(4), writers.of(5), writers.of(99)), ("a", "c", "d"));
     }
 
     #[tokio::test]

@@ -40,6 +40,8 @@ pub(super) type Row = (i64, i64, &'static str, String);
 pub(super) struct Batch<'a> {
     pub events: &'a [Row],
     pub outputs: &'a [Row],
+    /// The engine after the last event, behind its number and a blank.
+    pub state: &'a str,
     pub view: &'a str,
     pub generation: Option<i64>,
 }
@@ -287,6 +289,7 @@ impl Store {
             for (table, rows) in [(EVENTS, batch.events), (OUTPUTS, batch.outputs)] {
                 insert(&mut transaction, table, rows, anonymous).await?;
             }
+            set_meta(&mut transaction, "state", batch.state).await?;
             set_meta(&mut transaction, "view", batch.view).await?;
             if let Some(generation) = batch.generation {
                 set_meta(&mut transaction, "generation", &generation.to_string()).await?;
@@ -319,20 +322,66 @@ impl Store {
         bounded(&self.place, work).await
     }
 
+    /// Removes what nobody asks for any more of the events after one and up to another that are older than a
+    /// time in milliseconds: moves of the loop, and timers and quotes that led to nothing else. Bars stay,
+    /// since the indicators are made from them. Says how far it came, none if the epoch is another's.
+    pub async fn prune(
+        &mut self,
+        epoch: i64,
+        after: i64,
+        until: i64,
+        older_than: i64,
+    ) -> Result<Option<i64>, JournalError> {
+        let work = async {
+            let mut transaction = self.connection.begin().await?;
+            if !holds(&mut transaction, epoch).await? {
+                return Ok(None);
+            }
+            // Times rise with the numbers, but for those of the wall.
+            let last = "SELECT coalesce(max(seq), $1) FROM events WHERE seq > $1 AND seq <= $2 AND at < $3 \
+                        AND kind NOT IN ('lease', 'configuration')";
+            let last = sqlx::query_as(last).bind(after).bind(until).bind(older_than);
+            let (last,): (i64,) = last.fetch_one(&mut *transaction).await?;
+            for remove in [
+                "DELETE FROM outputs WHERE seq > $1 AND seq <= $2 AND kind = 'transition'",
+                "DELETE FROM events WHERE seq > $1 AND seq <= $2 AND kind IN ('timer', 'quote') \
+                 AND NOT EXISTS (SELECT 1 FROM outputs WHERE outputs.seq = events.seq)",
+            ] {
+                sqlx::query(remove).bind(after).bind(last).execute(&mut *transaction).await?;
+            }
+            set_meta(&mut transaction, "pruned", &last.to_string()).await?;
+            transaction.commit().await?;
+            Ok(Some(last))
+        };
+        bounded(&self.place, work).await
+    }
+
     /// The number of the last event.
     pub async fn last_seq(&mut self) -> Result<i64, JournalError> {
         self.one(sqlx::query_as("SELECT coalesce(max(seq), 0) FROM events")).await.map(|(seq,)| seq)
     }
 
-    /// Copies everything, as it is after one commit, into a database with the same or a newer schema that has
-    /// nothing yet. All or none. Returns the number of the last event.
-    pub async fn copy(&mut self, to: &mut Self) -> Result<i64, JournalError> {
+    /// Begins a transaction that sees one state from its first look on.
+    pub async fn hold_still(&mut self) -> Result<(), JournalError> {
         self.execute(match self.place {
-            // It sees one state from its first look on.
             Place::Folder(_) => "BEGIN",
             Place::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
         })
-        .await?;
+        .await
+    }
+
+    /// The engine's state after an event, if it is the one that was kept. An agent from before states were
+    /// kept, which came back in between, leaves an old one behind.
+    pub async fn state(&mut self, seq: i64) -> Result<Option<String>, JournalError> {
+        let state = self.meta("state").await?;
+        let state = state.as_deref().and_then(|text| text.split_once(' '));
+        Ok(state.filter(|(of, _)| *of == seq.to_string()).map(|(_, state)| state.to_owned()))
+    }
+
+    /// Copies everything, as it is after one commit, into a database with the same or a newer schema that has
+    /// nothing yet. All or none. Returns the number of the last event.
+    pub async fn copy(&mut self, to: &mut Self) -> Result<i64, JournalError> {
+        self.hold_still().await?;
         to.execute("BEGIN").await?;
         let anonymous = matches!(to.place, Place::Folder(_));
         let place = to.place.clone();

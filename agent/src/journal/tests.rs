@@ -40,10 +40,11 @@ async fn an_old_holder_cannot_append_whatever_became_of_its_lock() {
         let (mut old, mut recovered) = open(&site).await;
         let entry = timer(&mut recovered.engine, 0);
         let view = view(&recovered.engine);
-        old.append(std::slice::from_ref(&entry), &view, None).await.unwrap();
+        old.append(std::slice::from_ref(&entry), &recovered.engine, &view, None).await.unwrap();
         // As another holder does it that was let in by mistake.
         site.tamper("UPDATE meta SET value = '2' WHERE key = 'epoch'").await;
-        let error = old.append(std::slice::from_ref(&entry), &view, None).await.unwrap_err();
+        let error =
+            old.append(std::slice::from_ref(&entry), &recovered.engine, &view, None).await.unwrap_err();
         assert_eq!((error.reason(), error.may_pass()), ("JournalFenced", false));
         assert!(error.to_string().contains("epoch 2, this one has 1"), "{error}");
         let error = old.snapshot(&recovered.engine).await.unwrap_err();
@@ -60,30 +61,30 @@ async fn a_holder_whose_connection_is_taken_away_goes_on_unless_another_came() {
     let (mut old, mut recovered) = open(&site).await;
     let (one, two) = (timer(&mut recovered.engine, 0), timer(&mut recovered.engine, 1));
     let view = view(&recovered.engine);
-    old.append(&[one], &view, None).await.unwrap();
+    old.append(&[one], &recovered.engine, &view, None).await.unwrap();
     let server = site.server.as_mut().unwrap();
     server.stop(Stop::Crash).unwrap();
-    let error = old.append(std::slice::from_ref(&two), &view, None).await.unwrap_err();
+    let error = old.append(std::slice::from_ref(&two), &recovered.engine, &view, None).await.unwrap_err();
     assert_eq!((error.reason(), error.may_pass()), ("JournalUnreachable", true), "{error}");
-    let error = old.append(std::slice::from_ref(&two), &view, None).await.unwrap_err();
+    let error = old.append(std::slice::from_ref(&two), &recovered.engine, &view, None).await.unwrap_err();
     assert_eq!(error.reason(), "JournalUnreachable", "{error}");
     assert!(!format!("{error} {error:?}").contains(server.password()), "{error:?}");
     server.start_again().unwrap();
-    old.append(std::slice::from_ref(&two), &view, None).await.unwrap();
+    old.append(std::slice::from_ref(&two), &recovered.engine, &view, None).await.unwrap();
     assert_eq!(old.last_seq(), 2);
     server.stop(Stop::Fast).unwrap();
     server.start_again().unwrap();
     // Its lock went with the server.
-    let (new, recovered) = open(&site).await;
+    let (new, mut recovered) = open(&site).await;
     assert_eq!((new.last_seq(), recovered.replayed), (2, 2));
-    let three = timer(&mut { recovered.engine }, 2);
+    let three = timer(&mut recovered.engine, 2);
     // The first attempt finds out that the connection is gone.
-    let error = old.append(std::slice::from_ref(&three), &view, None).await.unwrap_err();
+    let error = old.append(std::slice::from_ref(&three), &recovered.engine, &view, None).await.unwrap_err();
     assert_eq!(error.reason(), "JournalUnreachable", "{error}");
-    let error = old.append(std::slice::from_ref(&three), &view, None).await.unwrap_err();
+    let error = old.append(std::slice::from_ref(&three), &recovered.engine, &view, None).await.unwrap_err();
     assert_eq!(error.reason(), "JournalFenced", "{error}");
     drop(new);
-    let error = old.append(std::slice::from_ref(&three), &view, None).await.unwrap_err();
+    let error = old.append(std::slice::from_ref(&three), &recovered.engine, &view, None).await.unwrap_err();
     assert_eq!(error.reason(), "JournalFenced", "{error}");
 }
 
@@ -97,14 +98,14 @@ async fn an_append_whose_answer_is_lost_is_neither_lost_nor_doubled() {
             let entries = [timer(&mut recovered.engine, second), timer(&mut recovered.engine, second + 1)];
             let view = view(&recovered.engine);
             if applied {
-                journal.append(&entries, &view, None).await.unwrap();
+                journal.append(&entries, &recovered.engine, &view, None).await.unwrap();
                 journal.last_seq = before;
             }
             journal.store.take().unwrap().give_up().await;
             // More has come in the meantime.
             let more = [entries.to_vec(), vec![timer(&mut recovered.engine, second + 2)]].concat();
             assert_eq!(journal.seq_after(3), before + 3);
-            journal.append(&more, &view, None).await.unwrap();
+            journal.append(&more, &recovered.engine, &view, None).await.unwrap();
             assert_eq!(journal.last_seq(), before + 3);
             journal.close().await.unwrap();
             let (journal, again) = open(&site).await;
@@ -120,12 +121,13 @@ async fn a_database_that_was_put_back_to_an_older_state_is_not_written_on() {
     for site in Site::each() {
         let (mut journal, mut recovered) = open(&site).await;
         let entries = [timer(&mut recovered.engine, 0), timer(&mut recovered.engine, 1)];
-        journal.append(&entries, &view(&recovered.engine), None).await.unwrap();
+        journal.append(&entries, &recovered.engine, &view(&recovered.engine), None).await.unwrap();
         journal.store.take().unwrap().give_up().await;
         site.tamper("DELETE FROM outputs").await;
         site.tamper("DELETE FROM events WHERE seq = 2").await;
         let entry = timer(&mut recovered.engine, 2);
-        let error = journal.append(&[entry], &view(&recovered.engine), None).await.unwrap_err();
+        let error =
+            journal.append(&[entry], &recovered.engine, &view(&recovered.engine), None).await.unwrap_err();
         assert_eq!((error.reason(), error.may_pass()), ("JournalBehind", false));
         assert!(error.to_string().contains("ends with event 1, and event 2"), "{error}");
     }
@@ -138,7 +140,7 @@ async fn a_schema_goes_back_one_and_forth_again_and_keeps_everything() {
         assert!(error.is_err() || site.server.is_some(), "there is nothing to migrate");
         let (mut journal, mut recovered) = open(&site).await;
         let entry = timer(&mut recovered.engine, 0);
-        journal.append(&[entry], &view(&recovered.engine), Some(7)).await.unwrap();
+        journal.append(&[entry], &recovered.engine, &view(&recovered.engine), Some(7)).await.unwrap();
         let error = migrate(&site.place, true).await.unwrap_err();
         assert_eq!(error.reason(), "JournalLocked");
         journal.close().await.unwrap();
@@ -148,15 +150,16 @@ async fn a_schema_goes_back_one_and_forth_again_and_keeps_everything() {
         let error = migrate(&site.place, true).await.unwrap_err();
         assert_eq!(error.reason(), "JournalSchema");
         assert!(error.to_string().contains("none before it"), "{error}");
+        site.tamper("DELETE FROM meta WHERE key = 'state'").await;
         assert_eq!(migrate(&site.place, false).await.unwrap(), Migrated { from: 1, to: 2 });
+        site.tamper("INSERT INTO outputs (seq, n, kind, body) VALUES (1, 99, 'gap', '{}')").await;
+        let error = Journal::open(&site.place, &identity(), None).await.unwrap_err().to_string();
+        assert!(error.contains("recorded by version 0.0.9"), "{error}");
+        site.tamper("DELETE FROM outputs WHERE n = 99").await;
         let (journal, again) = open(&site).await;
         assert_eq!((journal.last_seq(), again.generation), (1, Some(7)));
         assert_eq!(again.engine.snapshot(), recovered.engine.snapshot());
         journal.close().await.unwrap();
-        site.tamper("UPDATE outputs SET body = '{}'").await;
-        site.tamper("INSERT INTO outputs (seq, n, kind, body) VALUES (1, 99, 'gap', '{}')").await;
-        let error = Journal::open(&site.place, &identity(), None).await.unwrap_err().to_string();
-        assert!(error.contains("recorded by version 0.0.9"), "{error}");
     }
 }
 
@@ -190,7 +193,7 @@ async fn each_kind_of_trouble_has_its_word_and_its_remedy() {
     journal.fill_disk().await;
     let (entries, error) = loop {
         let entries = more(&mut recovered.engine);
-        if let Err(error) = journal.append(&entries, &view, None).await {
+        if let Err(error) = journal.append(&entries, &recovered.engine, &view, None).await {
             break (entries, error);
         }
     };
@@ -198,7 +201,7 @@ async fn each_kind_of_trouble_has_its_word_and_its_remedy() {
     assert!(error.to_string().contains("free some"), "{error}");
     let before = journal.last_seq();
     // A connection without the limit is room that was made.
-    journal.append(&entries, &view, None).await.unwrap();
+    journal.append(&entries, &recovered.engine, &view, None).await.unwrap();
     assert_eq!(journal.last_seq(), before + entries.len() as i64);
     journal.close().await.unwrap();
 

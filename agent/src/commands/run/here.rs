@@ -46,7 +46,7 @@ async fn trade(arguments: Here, local: Local, stop: CancellationToken) -> Result
 
     let (journal, recovered) = Journal::open(&place, &identity, Some(&effective.bot)).await?;
     info!(
-        journal = %place, events = journal.last_seq(), replayed = recovered.replayed,
+        journal = %place, events = journal.last_seq(), replayed = recovered.replayed, applied = recovered.applied,
         bars = steps.bars(), "recovered"
     );
     let resume = recovered.resume;

@@ -89,7 +89,12 @@ async fn trade(
         () = stop.cancelled() => return Ok(Ended::Stopped),
         opened = Journal::open(folder, bot, config) => opened?,
     };
-    info!(events = journal.last_seq(), replayed = recovered.replayed, "recovered");
+    info!(
+        events = journal.last_seq(),
+        replayed = recovered.replayed,
+        applied = recovered.applied,
+        "recovered"
+    );
     let resume = recovered.resume;
     let wanted = match rendering {
         Some(rendering) => rendering.into(),
