@@ -19,6 +19,14 @@ pub fn narrate(output: &Output) {
                 debug!(decision = id, %cycle, %asset, action, confidence, outcome, reason = why, "decision");
             }
         }
+        Output::Command(command) => debug!(?command, "to the venue"),
+        Output::Discrepancy(found) => {
+            error!(
+                at = %found.at, asset = %found.asset, venue = found.venue, kind = ?found.kind,
+                ledger = %found.ledger, at_venue = found.at_venue.map(|units| units.to_string()),
+                "ledger and venue differ: nothing opens on the asset until they agree; look at the account"
+            );
+        }
         Output::Order(order) => {
             debug!(
                 order = order.id.as_str(), cycle = %order.decided_at, asset = %order.asset, role = ?order.role,

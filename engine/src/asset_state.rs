@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::exits::Protection;
 use crate::id::Id;
 use crate::market::{Fed, Series};
+use crate::orders::Desk;
 use crate::output::{Order, Role, Side};
 use crate::risk::{CostRates, Plan};
 use crate::venue::Paper;
@@ -29,6 +30,9 @@ pub(crate) struct AssetState {
     pub stopped_at: Option<Timestamp>,
     pub pending: Option<Pending>,
     pub position: Option<OpenPosition>,
+    /// Orders at a venue that answers by message.
+    #[serde(default, skip_serializing_if = "Desk::is_empty")]
+    pub desk: Desk,
 }
 
 /// An order that waits for a price. An entry's plan is its reservation.
@@ -65,6 +69,7 @@ impl AssetState {
             stopped_at: None,
             pending: None,
             position: None,
+            desk: Desk::default(),
         }
     }
 

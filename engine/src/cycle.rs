@@ -61,25 +61,33 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         self.go_to(LoopState::RiskCheck, now, out);
         // An approved order is reserved at once, so that the next asset's check counts it.
         let mut orders = Vec::new();
+        let mut by_message = Vec::new();
         for deliberation in actionable {
             match self.gate(&deliberation, now) {
                 Err(rejection) => self.decide(deliberation, Outcome::Rejected, Some(rejection), None, out),
                 Ok(pending) => {
-                    let plan = pending.plan.clone();
-                    orders.push(pending.order.clone());
-                    if let Some(state) = self.state.assets.get_mut(deliberation.index) {
+                    let (plan, index) = (pending.plan.clone(), deliberation.index);
+                    if self.answers_by_message(index) {
+                        by_message.push((index, pending.clone()));
+                    } else {
+                        orders.push(pending.order.clone());
+                    }
+                    if let Some(state) = self.state.assets.get_mut(index) {
                         state.pending = Some(pending);
                     }
                     self.decide(deliberation, Outcome::Approved, None, plan, out);
                 }
             }
         }
-        if orders.is_empty() {
+        if orders.is_empty() && by_message.is_empty() {
             self.go_to(LoopState::Idle, now, out);
             return;
         }
         self.go_to(LoopState::Execution, now, out);
         out.extend(orders.into_iter().map(Output::Order));
+        for (index, pending) in by_message {
+            self.act(index, pending, now, out);
+        }
         self.go_to(LoopState::Learning, now, out);
         self.go_to(LoopState::Idle, now, out);
     }
@@ -134,7 +142,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         let refused = || Rejection::new(0, Reason::IllegalAction);
         let state = self.state.assets.get(*index).ok_or_else(refused)?;
         if verdict.action == Action::Close {
-            let exit_pending = state.pending.is_some();
+            let exit_pending = state.pending.is_some() || state.desk.closing.is_some();
             assess_exit(verdict.confidence, state.side(), exit_pending)?;
             let order = self.exit_order(*index, Role::Exit, now).ok_or_else(refused)?;
             return Ok(Pending { order, plan: None });
@@ -175,7 +183,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             operation: Operation {
                 paused: self.state.config.state != crds::config::State::Running,
                 lease_held: self.lease_held,
-                unresolved_order: state.pending.is_some(),
+                unresolved_order: state.pending.is_some() || state.desk.blocks_entries(),
             },
             freshness: Freshness {
                 now,

@@ -1,5 +1,7 @@
 //! The function that a bot is, and what may be asked of it.
 
+use std::collections::BTreeMap;
+
 use crds::Asset;
 use crds::config::BotConfig;
 use jiff::Timestamp;
@@ -73,12 +75,21 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             entries: Vec::new(),
             day: None,
             peak: 0.0,
+            remote: BTreeMap::new(),
             config: config.clone(),
         };
         let mut engine = Self { identity, panel, gate, state, markets: Vec::new(), lease_held: false };
         let accepted = engine.accept(&config)?;
         engine.apply(config, accepted);
         Ok(engine)
+    }
+
+    /// The same bot before its first event, with a venue that answers by message instead of filling within
+    /// the call, whatever its kind says: a simulation that sends, waits and loses messages.
+    #[must_use]
+    pub fn with_answers_by_message(mut self, venue: &str) -> Self {
+        self.state.remote.entry(venue.to_owned()).or_default();
+        self
     }
 
     /// [`Engine::restore`] with a panel and a gatekeeper of one's own.
@@ -171,9 +182,20 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                     self.state.instant_open = true;
                 }
             }
+            EventKind::Takeover => {
+                let now = self.state.market_time.map_or(event.at, |now| now.max(event.at));
+                self.take_over(now, out);
+            }
+            EventKind::Venue(report) => {
+                // A report that was long on its way counts from now on.
+                let now = self.state.market_time.map_or(event.at, |now| now.max(event.at));
+                self.roll_day(now);
+                self.on_report(report, now, out);
+            }
             EventKind::Timer => {
                 self.roll_day(event.at);
                 self.close_instant(out);
+                self.work_on_all(event.at, out);
             }
             EventKind::Lease { .. } | EventKind::Configuration(_) => {}
         }

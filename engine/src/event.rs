@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::market::Bar;
+use crate::orders::VenueReport;
 
 /// Something that happened, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Market time: of a bar its *end*, of a quote the venue's stamp. `Lease` and `Configuration` take
-    /// effect in the order of their arrival and do not move the market's time, whatever theirs is.
+    /// Market time: of a bar its *end*, of a quote the venue's stamp, of a report its arrival. `Lease`
+    /// and `Configuration` take effect in the order of their arrival and do not move the market's time,
+    /// whatever theirs is; a report or takeover that comes late counts as of the market's time.
     pub at: Timestamp,
     /// What happened.
     pub kind: EventKind,
@@ -20,8 +22,8 @@ pub struct Event {
 
 /// The kinds of event.
 ///
-/// Events come in the order of their time; at equal times configuration and lease first, then bars in
-/// the configuration's asset order, then quotes, then the timer.
+/// Events come in the order of their time; at equal times configuration and lease first, then reports of venues, then
+/// bars in the configuration's asset order, then quotes, then the timer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EventKind {
@@ -67,6 +69,11 @@ pub enum EventKind {
         /// Held or not.
         held: bool,
     },
+    /// A new process has taken over from one that may have died at any point: whatever was on its way to or
+    /// from a venue that answers by message is not known any more.
+    Takeover,
+    /// What a venue that answers by message says.
+    Venue(VenueReport),
     /// Market time went on, and every other event of this instant has been given. A cycle that is due
     /// runs now; without a timer it runs when the first event of a later time arrives, as of the
     /// instant that it closes. Live: at least one a second. Replay: after the last bar of each time.

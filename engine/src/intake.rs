@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::market::plausible_price;
+use crate::orders::{News, Report, VenueFill, VenueReport};
 use crate::output::{Refusal, Refused};
 use crate::panel::Panel;
 use crate::risk::Gate;
@@ -21,6 +22,13 @@ const LATEST: i64 = 221_845_392_000;
 /// A configuration that can be taken over, with what was made from it.
 pub(crate) struct Accepted {
     markets: Vec<Market>,
+}
+
+/// Whether orders at a venue of that kind are messages, as opposed to fills within the call.
+const fn answers_by_message(kind: &VenueKind) -> bool {
+    match kind {
+        VenueKind::Paper(_) => false,
+    }
 }
 
 impl<P: Panel, G: Gate> Engine<P, G> {
@@ -53,7 +61,11 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             return Err(refused(None, Refusal::BadTime, message));
         }
         match &event.kind {
-            EventKind::Lease { .. } => Ok(()),
+            EventKind::Lease { .. } | EventKind::Takeover => Ok(()),
+            // A fact does not become untrue by coming late.
+            EventKind::Venue(report) => {
+                self.check_report(report).map_err(|(reason, message)| refused(None, reason, message))
+            }
             EventKind::Configuration(config) => self
                 .accept(config)
                 .map(drop)
@@ -87,12 +99,34 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         }
     }
 
+    fn check_report(&self, report: &VenueReport) -> Result<(), (Refusal, String)> {
+        if !self.state.remote.contains_key(&report.venue) {
+            let message = format!("the venue `{}` does not answer by message", report.venue);
+            return Err((Refusal::UnknownVenue, message));
+        }
+        let Report::Order { id, news } = &report.report else { return Ok(()) };
+        let fills = match news {
+            News::Fill(fill) => std::slice::from_ref(fill),
+            News::Status { fills, .. } => fills,
+            _ => &[],
+        };
+        match fills.iter().find(|fill| fill.quantity <= Decimal::ZERO || fill.price <= Decimal::ZERO) {
+            None => Ok(()),
+            Some(VenueFill { id: fill, quantity, price, .. }) => {
+                let message = format!("fill {fill} of the order {id}: {quantity} at {price} is no fill");
+                Err((Refusal::BadFill, message))
+            }
+        }
+    }
+
     /// Gives a bar of the past to the indicators of a restored engine, if it was among those that the
     /// snapshot was made after.
     pub(crate) fn refeed(&mut self, event: &Event) {
-        if matches!(event.kind, EventKind::Lease { .. } | EventKind::Configuration(_)) {
+        let (EventKind::History { .. } | EventKind::Bar { .. } | EventKind::Quote { .. } | EventKind::Timer) =
+            &event.kind
+        else {
             return;
-        }
+        };
         if self.check(event).is_err() {
             return;
         }
@@ -160,6 +194,11 @@ impl<P: Panel, G: Gate> Engine<P, G> {
 
     /// Takes over a configuration. A venue that is new brings its starting cash with it.
     pub(crate) fn apply(&mut self, config: BotConfig, accepted: Accepted) {
+        for venue in &config.venues {
+            if answers_by_message(&venue.kind) {
+                self.state.remote.entry(venue.name.clone()).or_default();
+            }
+        }
         for Venue { name, kind: VenueKind::Paper(paper) } in &config.venues {
             let cash = paper.starting_cash.0;
             if !self.state.ledger.has_account(name) && self.state.ledger.deposit(name, cash).is_ok() {

@@ -16,6 +16,7 @@ pub mod analysis;
 pub mod exits;
 pub mod ledger;
 pub mod market;
+pub mod orders;
 pub mod panel;
 pub mod risk;
 pub mod venue;

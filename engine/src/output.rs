@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
+use crate::orders::Command;
 use crate::panel::{Action, Opinion};
 use crate::risk::{Plan, Rejection};
 use crate::states::LoopState;
@@ -26,6 +27,10 @@ pub enum Output {
     Gap(Gap),
     /// The panel's verdict and what became of it.
     Decision(Box<Decision>),
+    /// What the agent shall do at a venue that answers by message.
+    Command(Command),
+    /// Ledger and venue differ, and nothing that is on its way explains it.
+    Discrepancy(Discrepancy),
     /// An order changed its status.
     Order(Order),
     /// An order was filled.
@@ -76,6 +81,40 @@ pub enum Refusal {
     NotAligned,
     /// The configuration cannot replace the present one.
     BadConfiguration,
+    /// A report of a venue that is not there or does not answer by message.
+    UnknownVenue,
+    /// A report on an order that is none of this bot's, or too old to be remembered.
+    UnknownOrder,
+    /// A fill of nothing, or at no price.
+    BadFill,
+}
+
+/// Ledger and venue differ: nothing opens on the asset until they agree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Discrepancy {
+    /// Market time.
+    pub at: Timestamp,
+    /// The pair.
+    pub asset: Asset,
+    /// Name of the venue.
+    pub venue: String,
+    /// What differs.
+    pub kind: DiscrepancyKind,
+    /// Units by the ledger, negative where short.
+    pub ledger: Decimal,
+    /// Units by the venue, where it said.
+    pub at_venue: Option<Decimal>,
+}
+
+/// What differs between ledger and venue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DiscrepancyKind {
+    /// The position.
+    Position,
+    /// A fill that does not fit what is held.
+    Fill,
 }
 
 /// A move of the loop.
@@ -237,6 +276,10 @@ pub enum OrderRejection {
     BeyondStop,
     /// A number left the range of decimals.
     OutOfRange,
+    /// The venue proves that it did not take it.
+    ByVenue,
+    /// The venue has never seen it and will not take it any more.
+    NeverArrived,
 }
 
 /// Why an order was withdrawn.
@@ -251,9 +294,11 @@ pub enum Cancellation {
     StaleDecision,
     /// The position was closed by other means.
     PositionClosed,
+    /// The venue ended it: because it was asked to, or by its own rules.
+    AtVenue,
 }
 
-/// An order's fill. Paper orders fill whole.
+/// An order's fill. Paper orders that are filled within the call fill whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fill {

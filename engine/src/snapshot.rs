@@ -1,5 +1,7 @@
 //! What an engine must remember to go on as if nothing had happened.
 
+use std::collections::BTreeMap;
+
 use crds::config::BotConfig;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asset_state::AssetState;
 use crate::ledger::Ledger;
+use crate::orders::Remote;
 use crate::output::Decision;
 use crate::states::LoopState;
 
@@ -35,6 +38,9 @@ pub struct Snapshot {
     pub(crate) day: Option<Day>,
     /// Highest equity at a bar or quote.
     pub(crate) peak: f64,
+    /// The venues that answer by message.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) remote: BTreeMap<String, Remote>,
 }
 
 impl Snapshot {

@@ -10,6 +10,7 @@ use crate::decimal::to_f64;
 use crate::engine::Engine;
 use crate::exits::{ExitContext, Protection};
 use crate::id::Id;
+use crate::ledger::RoundTrip;
 use crate::market::{Bar, QUOTE_LIMIT, bar_limit};
 use crate::output::{
     Cancellation, ExitReason, Fill, Gap, Order, OrderRejection, OrderStatus, Output, Role, Side, StopMoved,
@@ -41,6 +42,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
     ) {
         let start = end - SignedDuration::from_secs(timeframe.as_secs());
         self.roll_day(start);
+        let by_message = self.answers_by_message(index);
         let state = self.state.assets.get(index);
         // Where quotes were given for this time, its prices were seen already; when they fell silent, its
         // close is the first price since.
@@ -51,7 +53,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             }
             Some(_) => None,
         };
-        if let Some((from, prices)) = &unseen {
+        if let Some((from, prices)) = unseen.as_ref().filter(|_| !by_message) {
             let open = Offer { at: *from, price: prices.open, liquidity: Liquidity::TakeAtMid };
             let decided_at = state.and_then(|state| Some(state.pending.as_ref()?.order.decided_at));
             if decided_at.is_some_and(|decided_at| decided_at <= start) {
@@ -70,6 +72,19 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         if let Some((_, prices)) = unseen {
             self.remark(index, prices.close);
             self.move_stop(index, end, |side| if side == Side::Long { prices.high } else { prices.low }, out);
+            self.watch_stop(index, |_| prices.close, end);
+        }
+        self.work(index, end, out);
+    }
+
+    /// Whether the price is beyond a stop that rests at a venue, which should have been filled there.
+    fn watch_stop(&mut self, index: usize, price: impl Fn(Side) -> f64, at: Timestamp) {
+        let Some(protection) = self.protection(index) else { return };
+        let beyond = (price(protection.side) - protection.stop) * protection.side.sign() <= 0.0;
+        if self.answers_by_message(index)
+            && let Some(state) = self.state.assets.get_mut(index)
+        {
+            state.desk.watch(beyond, at);
         }
     }
 
@@ -82,9 +97,12 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         out: &mut Vec<Output>,
     ) {
         self.roll_day(at);
+        let by_message = self.answers_by_message(index);
         let pending = self.state.assets.get(index).and_then(|state| state.pending.as_ref());
         let fillable = pending.filter(|pending| pending.order.decided_at < at);
-        if let Some(buys) =
+        if by_message {
+            self.watch_stop(index, |side| if side == Side::Long { quote.bid } else { quote.ask }, at);
+        } else if let Some(buys) =
             fillable.map(|pending| (pending.order.role == Role::Entry) == (pending.order.side == Side::Long))
         {
             // The window's extremes lie before the fill: the new stop is tried from the next quote on.
@@ -101,6 +119,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         }
         self.remark(index, quote.mid());
         self.move_stop(index, at, |side| if side == Side::Long { quote.bid } else { quote.ask }, out);
+        self.work(index, at, out);
     }
 
     /// Gives a bar to the indicators, and says whether a decision bar became final.
@@ -324,6 +343,19 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             let status = OrderStatus::Cancelled { reason: Cancellation::PositionClosed };
             out.push(Output::Order(Order { at, status, ..order }));
         }
+        self.trade_closed(index, at, trip, reason, out);
+    }
+
+    /// The position is flat.
+    pub(crate) fn trade_closed(
+        &mut self,
+        index: usize,
+        at: Timestamp,
+        trip: RoundTrip,
+        reason: ExitReason,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(state) = self.state.assets.get_mut(index) else { return };
         if reason.is_stop() {
             state.stopped_at = Some(at);
         }

@@ -360,6 +360,8 @@ pub const fn event_kind(event: &Event) -> &'static str {
         EventKind::Quote { .. } => "quote",
         EventKind::Configuration(_) => "configuration",
         EventKind::Lease { .. } => "lease",
+        EventKind::Takeover => "takeover",
+        EventKind::Venue(_) => "venue",
         EventKind::Timer => "timer",
     }
 }
@@ -372,6 +374,8 @@ pub const fn output_kind(output: &Output) -> &'static str {
         Output::IllegalTransition(_) => "illegalTransition",
         Output::Gap(_) => "gap",
         Output::Decision(_) => "decision",
+        Output::Command(_) => "command",
+        Output::Discrepancy(_) => "discrepancy",
         Output::Order(_) => "order",
         Output::Fill(_) => "fill",
         Output::StopMoved(_) => "stopMoved",
