@@ -16,4 +16,5 @@ pub mod metrics;
 mod narrate;
 pub mod secret;
 mod shown;
+pub mod venue;
 pub mod view;
