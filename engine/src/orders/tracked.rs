@@ -111,7 +111,8 @@ impl Tracked {
 
     /// Whether the venue has to be asked about it now.
     pub fn is_asked_about(&mut self, now: Timestamp) -> bool {
-        let silent = now.duration_since(self.since) >= SILENCE;
+        let spoken = self.cancelled_at.map_or(self.since, |cancelled| cancelled.max(self.since));
+        let silent = now.duration_since(spoken) >= SILENCE;
         let uncertain = match self.known {
             Known::Unknown => true,
             Known::Sent => silent,
@@ -313,11 +314,12 @@ pub(crate) mod tests {
         order.hear(&News::Accepted, at(8));
         assert!(!order.is_asked_about(at(1_000)), "a stop rests");
         assert!(order.is_cancelled_now(at(1_000)) && !order.is_cancelled_now(at(1_001)));
-        assert!(order.is_asked_about(at(1_001)), "nothing came of the cancelling");
-        order.hear(&News::Cancelled { filled: 3.into() }, at(1_002));
-        assert!(order.is_asked_about(at(1_003)), "three units are untold");
-        order.hear(&News::Fill(fill("a", 3)), at(1_004));
-        assert!(!order.is_asked_about(at(1_010)));
+        assert!(!order.is_asked_about(at(1_004)));
+        assert!(order.is_asked_about(at(1_005)), "nothing came of the cancelling");
+        order.hear(&News::Cancelled { filled: 3.into() }, at(1_006));
+        assert!(order.is_asked_about(at(1_007)), "three units are untold");
+        order.hear(&News::Fill(fill("a", 3)), at(1_008));
+        assert!(!order.is_asked_about(at(1_020)));
     }
 
     fn news() -> impl Strategy<Value = News> {

@@ -54,12 +54,25 @@ impl Tape {
     /// 4h bars at 50,000 with a true range of 395, so that ATR14 is 395, up to 2020-05-01T12:00Z. The
     /// script opens there.
     pub fn at_50_000(changes: Value, more: &[(&str, Action)]) -> Self {
+        Self::after_warm_up(changes, more, |engine| engine)
+    }
+
+    /// The same with a venue that answers by message.
+    pub fn by_message(more: &[(&str, Action)]) -> Self {
+        Self::after_warm_up(json!({}), more, |engine| engine.with_answers_by_message("paper"))
+    }
+
+    fn after_warm_up(
+        changes: Value,
+        more: &[(&str, Action)],
+        finish: impl Fn(Engine<Script, RiskGate>) -> Engine<Script, RiskGate>,
+    ) -> Self {
         let opens = time("2020-05-01T12:00:00Z");
         let script = std::iter::once((opens, Action::OpenLong))
             .chain(more.iter().map(|(at, action)| (time(at), *action)))
             .collect();
         let config = config(&["BTC-USD"], changes);
-        let engine = Engine::with(identity(), config, Script(script), RiskGate).unwrap();
+        let engine = finish(Engine::with(identity(), config, Script(script), RiskGate).unwrap());
         let start = opens - SignedDuration::from_hours(4 * 20);
         let mut tape = Self { engine, now: start, outputs: Vec::new() };
         tape.lease(true);

@@ -15,6 +15,10 @@ mod interruptions;
 #[cfg(test)]
 mod loop_moves;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod random_reports;
+#[cfg(test)]
 mod random_walks;
 #[cfg(test)]
 mod recovery;
