@@ -54,6 +54,17 @@ impl Local {
         Running(self.run(data, more).spawn().expect("the agent runs"))
     }
 
+    /// How many events the journal holds; none while there is no journal to ask.
+    pub fn events(&self) -> Option<u64> {
+        let output = Command::new(binary("tradingbot-agent"))
+            .current_dir(self.path())
+            .args(["status", "--journal", "journal", "-o", "json"])
+            .output()
+            .expect("the agent runs");
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        status["events"].as_u64()
+    }
+
     /// What the journal says: `trades` or `status`.
     pub fn journal(&self, command: &str) -> Value {
         let output = Command::new(binary("tradingbot-agent"))

@@ -20,27 +20,33 @@ fn ledger(local: &Local) -> Value {
     })
 }
 
+/// How often the agent is killed in one run.
+const KILLS: u64 = 20;
+
 #[test]
-fn the_ledger_is_the_same_at_any_speed_and_after_being_killed_at_any_point() {
+fn the_ledger_is_the_same_at_any_speed_and_after_being_killed_twenty_times() {
     let undisturbed = Local::new(&example("paper-btc.yaml"));
     let output = undisturbed.run_to_end(&sample_bars(), &["--speed", "0"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let expected = ledger(&undisturbed);
     let trades = expected["trades"].as_array().expect("a list").len();
     assert!(trades >= 5, "a year gives trades to compare, not {trades}");
+    let all = undisturbed.events().expect("a journal");
 
     let killed = Local::new(&example("paper-btc.yaml"));
-    for _ in 0..5 {
+    for kill in 1..=KILLS {
         // Fast enough for a test, slow enough that each kill meets it at work.
         let mut agent = killed.start(&sample_bars(), &["--speed", "8640000"]);
-        let before = journaled(&killed);
-        wait::until("the agent has journaled more", || match journaled(&killed) {
-            now if now > before => Ok(()),
-            now => Err(format!("{now} events")),
+        let point = all * kill / (KILLS + 1);
+        wait::until(&format!("event {point} of {all} is in the journal"), || match killed.events() {
+            Some(events) if events >= point => Ok(()),
+            events => Err(format!("{events:?}")),
         });
         agent.0.kill().expect("the agent is killed");
         let status = agent.0.wait().expect("the agent ends");
         assert_eq!(status.signal(), Some(9), "it was at work when it was killed");
+        let reached = killed.events().expect("a journal");
+        assert!(reached < all, "kill {kill} came after the end: {reached} of {all} events");
     }
     let output = killed.run_to_end(&sample_bars(), &["--speed", "0"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
