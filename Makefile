@@ -25,7 +25,7 @@ BUILDER ?= $(if $(shell command -v docker),docker,buildah)
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 IMAGE_PREFIX := $(if $(IMAGE_REGISTRY),$(IMAGE_REGISTRY)/)
 
-.PHONY: help demo demo-down kubeconfig test test-faults lint bench bench-operator generate images lab-up lab-down deps programs
+.PHONY: help demo demo-down kubeconfig test test-faults test-orders lint bench bench-operator generate images lab-up lab-down deps programs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -44,9 +44,14 @@ test: deps programs ## unit tests, and system tests on a real cluster (NODE=no: 
 	NODE=$(NODE) tests/run.sh "$(TARGET)"
 
 test-faults: deps programs ## bad answers and kill -9 of operator, API server and etcd, 200 times (KILLS=…, SEED=…)
+	@$(MAKE) test-orders SEED=
 	TRADINGBOT_BINARIES="$(abspath $(TARGET))/release" TRADINGBOT_KILLS=$(or $(KILLS),200) \
 	  TRADINGBOT_SEED=$(or $(SEED),$(shell date +%s)) TRADINGBOT_FAULT=$(or $(FAULT),each) \
 	  cargo test --quiet -p tests faults:: -- --include-ignored --nocapture
+
+test-orders: ## orders at a venue where everything goes wrong, 10,000 seeds (SEEDS=…, or SEED=… for the story of one)
+	TRADINGBOT_SEEDS=$(or $(SEEDS),10000) $(if $(SEED),TRADINGBOT_SEED=$(SEED)) \
+	  cargo test --quiet -p agent --test campaign whatever -- --nocapture
 
 lint: deps programs ## formatting, clippy, generated files, chart, manifests
 	cargo fmt --all --check
