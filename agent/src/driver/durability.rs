@@ -4,6 +4,8 @@
 //! already said stays here untold, and the same batch is tried again until the journal takes it. A replay
 //! waits as long as it takes, so that no bar passes a stop by. Only what time does not heal ends the process:
 //! another holder, or a journal that was put back to an older state.
+//!
+//! Where orders are messages, time and reports go on meanwhile, and all but entries leave.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,11 +44,24 @@ impl Driver {
     /// Makes everything pending durable, then lets the outside know. While the journal takes nothing it
     /// waits for the next attempt.
     pub(super) async fn commit(&mut self) -> Result<(), DriverError> {
-        if self.trouble.is_some() { Ok(()) } else { self.write().await }
+        if self.trouble.is_none() {
+            return self.write().await;
+        }
+        self.send_without_journal();
+        Ok(())
     }
 
     /// Tries to make everything pending durable.
     pub(super) async fn write(&mut self) -> Result<(), DriverError> {
+        self.append().await?;
+        // An order that was not sent after all is told of, which has to be durable, too.
+        while !self.pending.is_empty() && self.trouble.is_none() {
+            self.append().await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self) -> Result<(), DriverError> {
         let view = View::of(&self.engine, &self.around, self.journal.seq_after(self.pending.len()));
         let began = Instant::now();
         let append = self.journal.append(&self.pending, &self.engine, &view, self.around.generation);
@@ -67,7 +82,9 @@ impl Driver {
         }
         self.ports.metrics.committed(&view, began.elapsed());
         self.ports.view.send_replace(Some(Arc::new(view)));
-        if self.journal.is_snapshot_due()
+        self.release();
+        if self.pending.is_empty()
+            && self.journal.is_snapshot_due()
             && let Err(error) = patiently(&self.ports, self.journal.snapshot(&self.engine)).await
         {
             return self.hold(error);
@@ -91,6 +108,7 @@ impl Driver {
             error!(reason = error.reason(), %error, "the journal takes nothing: the market stands still");
         }
         self.trouble = Some(Trouble { error, since, pause, again: now + pause });
+        self.send_without_journal();
         self.publish();
         Ok(())
     }

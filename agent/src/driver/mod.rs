@@ -3,6 +3,7 @@
 mod configuration;
 mod durability;
 mod heartbeat;
+mod venues;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::feed::{FeedHealth, Step};
 use crate::gate::Gate;
 use crate::journal::{Entry, Journal, JournalError, Recovered};
 use crate::metrics::Metrics;
+use crate::venue::{Outbox, Venues};
 use crate::view::{Surroundings, View};
 
 pub use configuration::Configure;
@@ -98,6 +100,9 @@ pub struct Driver {
     refused_with: Option<usize>,
     /// What keeps the journal from taking entries.
     trouble: Option<Trouble>,
+    /// The venues that answer by message, and what is on its way to them.
+    venues: Option<Venues>,
+    outbox: Outbox,
 }
 
 impl Driver {
@@ -135,6 +140,8 @@ impl Driver {
             lease_told: false,
             refused_with: None,
             trouble: None,
+            venues: None,
+            outbox: Outbox::default(),
         };
         driver.configure(wanted)?;
         // Even when nothing changed the projection is of this process from here on.
@@ -214,7 +221,8 @@ impl Driver {
                     self.commit().await?;
                 }
                 () = self.ports.gate.changed() => {}
-                _ = tick.tick() => {}
+                report = venues::next_report(&mut self.venues) => self.report(report).await?,
+                _ = tick.tick() => self.pass_time().await?,
                 delivery = feed.recv(), if open && feeding && again.is_none() => match delivery {
                     Some(delivery) => {
                         self.take(delivery, &mut feed)?;
@@ -237,6 +245,7 @@ impl Driver {
             self.lease_told = true;
             self.handle(Event { at: Timestamp::now(), kind: EventKind::Lease { held: true } });
             self.around.lease_held = true;
+            self.take_over();
             self.commit().await?;
         } else if open != self.around.lease_held {
             // The market stands still while the gate is shut, so that the engine has nothing to decide;
@@ -247,6 +256,7 @@ impl Driver {
                 warn!("the lease is not held: the market stands still");
             }
             self.around.lease_held = open;
+            self.tell_of_lease(open).await?;
             self.publish();
         }
         Ok(open)
@@ -294,7 +304,9 @@ impl Driver {
                 _ => {}
             }
         }
+        let at_once = self.outbox.take(&event, &outputs);
         self.pending.push(Entry { event, outputs });
+        self.send(at_once);
     }
 
     fn open(&self) -> usize {

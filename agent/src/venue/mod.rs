@@ -6,9 +6,11 @@
 
 mod outbox;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use engine::orders::{Command, VenueReport};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use outbox::{Outbox, Released};
@@ -21,13 +23,18 @@ pub trait Venue: Debug + Send {
     fn send(&mut self, command: &Command);
 }
 
-/// A venue, and what it says.
-#[derive(Debug)]
-pub struct Line {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Where commands go.
-    pub venue: Box<dyn Venue>,
-    /// Where reports come from.
+/// The venues of a bot that answer by message.
+pub struct Venues {
+    /// Where commands go, by the venue's name in the configuration.
+    pub senders: BTreeMap<String, Box<dyn Venue>>,
+    /// What all of them say.
     pub reports: mpsc::Receiver<VenueReport>,
+    /// Market time now: live, the wall clock in step with the venues.
+    pub clock: Box<dyn Fn() -> Timestamp + Send>,
+}
+
+impl Debug for Venues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Venues").field("senders", &self.senders).finish_non_exhaustive()
+    }
 }

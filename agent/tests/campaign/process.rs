@@ -254,10 +254,10 @@ impl Process {
 fn recover(world: &mut World, rows: usize, snapshot: engine::Snapshot) -> Bot {
     let journal: Vec<(Event, Vec<Output>)> = world.disk.rows().collect();
     let is_bar = |event: &Event| matches!(event.kind, EventKind::Bar { .. } | EventKind::History { .. });
-    let before = journal.iter().take(rows).map(|(event, _)| event.clone());
+    let mut before = journal.iter().take(rows).map(|(event, _)| event.clone());
     let bars: Vec<Event> = before.clone().filter(is_bar).collect();
     let mut engine = Engine::restore_with(identity(), snapshot, bars, Trader, RiskGate).unwrap();
-    if let Some(lease) = before.filter(|event| matches!(event.kind, EventKind::Lease { .. })).next_back() {
+    if let Some(lease) = before.rfind(|event| matches!(event.kind, EventKind::Lease { .. })) {
         engine.handle(&lease, &mut Vec::new());
     }
     for (event, recorded) in journal.iter().skip(rows) {

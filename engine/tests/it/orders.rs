@@ -1,11 +1,7 @@
 //! Orders at a venue that answers by message, told as it happens.
 
-use engine::orders::{
-    Command, Instruction, Intent, News, Reading, Report, Standing, VenueFill, VenueReport,
-};
-use engine::{
-    Action, EventKind, ExitReason, Id, OrderRejection, OrderStatus, Output, Role,
-};
+use engine::orders::{Command, Instruction, Intent, News, Reading, Report, Standing, VenueFill, VenueReport};
+use engine::{Action, EventKind, ExitReason, Id, OrderRejection, OrderStatus, Output, Role};
 use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
@@ -37,7 +33,10 @@ impl Tape {
             positions: [("BTC-USD".parse().unwrap(), position)].into(),
             open_orders: open_orders.iter().map(|id| (*id).clone()).collect(),
         };
-        self.handle(EventKind::Venue(VenueReport { venue: "paper".into(), report: Report::Account(reading) }));
+        self.handle(EventKind::Venue(VenueReport {
+            venue: "paper".into(),
+            report: Report::Account(reading),
+        }));
     }
 
     /// What was commanded since the last time that this was asked.
@@ -89,7 +88,10 @@ const CLOSES: &[(&str, Action)] = &[("2020-05-01T16:00:00Z", Action::Close)];
 fn an_entry_waits_for_the_venue_and_every_fill_gets_its_stop_at_once() {
     let mut tape = Tape::by_message(&[]);
     let entry = tape.one_submitted();
-    assert_eq!((entry.role, tape.engine.positions().len(), tape.engine.open_orders().len()), (Role::Entry, 0, 1));
+    assert_eq!(
+        (entry.role, tape.engine.positions().len(), tape.engine.open_orders().len()),
+        (Role::Entry, 0, 1)
+    );
     let limit = 50_000.0 * 1.002;
     let expires = tape.now + SignedDuration::from_secs(10);
     assert_eq!(entry.instruction, Instruction::Take { limit, expires });
@@ -170,7 +172,10 @@ fn a_rejected_exit_brings_the_stop_back_within_five_seconds_under_the_next_id() 
     tape.hear(&exit, News::Rejected { reason: "no".into() });
     tape.later(1);
     let again = tape.one_submitted();
-    assert_eq!((again.role, again.quantity, again.instruction), (Role::Protect, stop.quantity, stop.instruction));
+    assert_eq!(
+        (again.role, again.quantity, again.instruction),
+        (Role::Protect, stop.quantity, stop.instruction)
+    );
     assert_ne!(again.id, stop.id);
 }
 
@@ -256,7 +261,8 @@ fn an_exit_that_a_dead_process_sent_last_is_found_and_counts() {
     let position = tape.engine.positions().remove(0);
     let exit = Id::order("paper", tape.engine.identity(), &position.asset, position.opened_at, Role::Exit, 0);
     tape.handle(EventKind::Takeover);
-    let fill = VenueFill { id: "exit".into(), quantity: entry.quantity, price: dec("49900"), fee: Decimal::ONE };
+    let fill =
+        VenueFill { id: "exit".into(), quantity: entry.quantity, price: dec("49900"), fee: Decimal::ONE };
     tape.hear(
         &exit,
         News::Status {
@@ -274,9 +280,8 @@ fn an_exit_that_a_dead_process_sent_last_is_found_and_counts() {
 #[test]
 fn a_difference_that_lasts_is_told_and_blocks_entries_until_both_agree() {
     let (mut tape, entry, stop) = Tape::protected(&[]);
-    let differences = |tape: &Tape| {
-        tape.outputs.iter().filter(|output| matches!(output, Output::Discrepancy(_))).count()
-    };
+    let differences =
+        |tape: &Tape| tape.outputs.iter().filter(|output| matches!(output, Output::Discrepancy(_))).count();
     tape.now += SignedDuration::from_secs(1);
     tape.read(Decimal::ZERO, &[&stop.id]);
     assert_eq!(differences(&tape), 0, "a fill may be on its way");

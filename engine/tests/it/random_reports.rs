@@ -61,8 +61,12 @@ impl Truth {
                 let id = intent.id.clone();
                 let refused = luck % 10 == 0;
                 if intent.role != Role::Entry {
-                    let at_work: Decimal =
-                        self.orders.values().filter(|o| o.intent.role != Role::Entry).map(True::remaining).sum();
+                    let at_work: Decimal = self
+                        .orders
+                        .values()
+                        .filter(|o| o.intent.role != Role::Entry)
+                        .map(True::remaining)
+                        .sum();
                     let held = self.sum(true) - self.sum(false);
                     prop_assert!(at_work + intent.quantity <= held, "{intent:?} beside {at_work} of {held}");
                 }
@@ -93,8 +97,11 @@ impl Truth {
     /// Fills a part of an order that is open.
     fn fill(&mut self, luck: u8) {
         let open = self.orders.values_mut().filter(|order| order.open);
-        let Some(order) = open.max_by_key(|order| order.intent.id.as_str().as_bytes()[0] ^ luck) else { return };
-        let part = (order.remaining() * Decimal::new(i64::from(luck % 4) + 1, 0) / Decimal::from(4)).round_dp(8);
+        let Some(order) = open.max_by_key(|order| order.intent.id.as_str().as_bytes()[0] ^ luck) else {
+            return;
+        };
+        let part =
+            (order.remaining() * Decimal::new(i64::from(luck % 4) + 1, 0) / Decimal::from(4)).round_dp(8);
         if part.is_zero() {
             return;
         }
