@@ -35,8 +35,8 @@ fn the_ledger_is_the_same_at_any_speed_and_after_being_killed_twenty_times() {
 
     let killed = Local::new(&example("paper-btc.yaml"));
     for kill in 1..=KILLS {
-        // Fast enough for a test, slow enough that each kill meets it at work.
-        let mut agent = killed.start(&sample_bars(), &["--speed", "8640000"]);
+        // Slow enough that the way from one point to the next takes longer than to see that it was reached.
+        let mut agent = killed.start(&sample_bars(), &["--speed", "1728000"]);
         let point = all * kill / (KILLS + 1);
         wait::until(&format!("event {point} of {all} is in the journal"), || match killed.events() {
             Some(events) if events >= point => Ok(()),
