@@ -59,7 +59,7 @@ impl Truth {
                     return Ok(());
                 }
                 let id = intent.id.clone();
-                let refused = luck % 10 == 0;
+                let refused = luck.is_multiple_of(10);
                 if intent.role != Role::Entry {
                     let at_work: Decimal = self
                         .orders
