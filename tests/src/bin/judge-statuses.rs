@@ -52,6 +52,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn is_ours(state: &Value) -> bool {
+    // Our definition gives every bot a status: without one it was stored under another.
+    if state["status"].is_null() {
+        return false;
+    }
     let entries = state["metadata"]["managedFields"].as_array();
     entries
         .into_iter()
