@@ -96,6 +96,10 @@ impl Server {
             "GET" => (StatusCode::NOT_FOUND, failure(404, "NotFound", "it is not there")),
             _ => {
                 let mut object: Value = serde_json::from_slice(&body).unwrap_or_default();
+                // Of the object that a JSON patch changes nothing is known here.
+                if object.is_array() {
+                    object = json!({"metadata": {}});
+                }
                 if object.is_object() {
                     state.version += 1;
                     object["metadata"]["resourceVersion"] = json!(state.version.to_string());

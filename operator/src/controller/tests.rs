@@ -1,5 +1,6 @@
 use super::bench::{Bench, failure};
 use super::*;
+use crate::watch::Digest;
 use crds::api::TradingBotStatus;
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
@@ -273,4 +274,37 @@ async fn what_the_watch_showed_while_a_look_began_is_not_overlooked() {
     bench.show(|bot| bot["metadata"]["resourceVersion"] = json!("200"));
     look(&bench, &old, Cause::Stages).await.unwrap();
     assert_eq!(bench.context.looks.get(&owner().uid).unwrap().generation, 3);
+}
+
+#[tokio::test]
+async fn the_entry_of_a_creation_is_converted_only_where_a_field_may_have_to_go() {
+    let child = build::build(&validate::tests::validated()).unwrap();
+    let child = child.into_iter().find(|child| child.kind == ChildKind::Service).unwrap();
+    let shape = Digest::of_shape(&child.desired);
+    for (known, patches) in [(Some(shape), 1), (Some(child.hash), 2), (None, 2)] {
+        let mut bench = Bench::with_bars().await;
+        let bot = bench.show(|_| {});
+        let created = |service: &mut Value| {
+            let made = "2026-01-01T00:00:00Z";
+            service["metadata"]["creationTimestamp"] = json!(made);
+            service["metadata"]["managedFields"] =
+                json!([{"manager": crds::contract::OPERATOR_MANAGER, "operation": "Update", "time": made}]);
+        };
+        if let Some(shape) = known {
+            let mut object = child.desired.clone();
+            object["metadata"]["uid"] = json!("child");
+            object["metadata"]["resourceVersion"] = json!("9");
+            created(&mut object);
+            let object = serde_json::from_value(object).unwrap();
+            bench.context.children.written(ChildKind::Service, child.hash, shape, &object, None);
+        }
+        bench.make_changed(ChildKind::Service, |service| {
+            created(service);
+            service["spec"]["ports"][0]["port"] = json!(1);
+        });
+        look(&bench, &bot, Cause::Stages).await.unwrap();
+        let calls = bench.server.calls();
+        let of_service = |call: &&String| call.starts_with("PATCH") && call.contains("/services/");
+        assert_eq!(calls.iter().filter(of_service).count(), patches, "{known:?}: {calls:#?}");
+    }
 }
