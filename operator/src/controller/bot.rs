@@ -7,22 +7,22 @@ use crds::api::{TradingBot, TradingBotStatus};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::ObjectRef;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::watch::metadata;
+
 /// A `TradingBot` whose spec is still what was written: reading it is the business of `validate`, which
 /// can name the field that is wrong.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Bot {
     /// Its metadata.
     pub metadata: ObjectMeta,
     /// Its spec.
-    #[serde(default)]
     pub spec: WrittenSpec,
     /// What operator and agent reported.
-    #[serde(default)]
     pub status: Option<TradingBotStatus>,
 }
 
@@ -62,8 +62,29 @@ impl<'de> Deserialize<'de> for WrittenSpec {
     }
 }
 
-/// A bot, or what can be said of one that cannot be read: it must not stop the others.
-pub type Guarded = DeserializeGuard<Bot>;
+/// A bot, or what can be said of one whose status cannot be read: it must not stop the others.
+#[derive(Clone, Debug)]
+pub struct Guarded(pub Result<Bot, InvalidObject>);
+
+impl<'de> Deserialize<'de> for Guarded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            #[serde(deserialize_with = "metadata")]
+            metadata: ObjectMeta,
+            #[serde(default)]
+            spec: WrittenSpec,
+            #[serde(default)]
+            status: Value,
+        }
+        let Written { metadata, spec, status } = Written::deserialize(deserializer)?;
+        Ok(Self(match Option::deserialize(status) {
+            Ok(status) => Ok(Bot { metadata, spec, status }),
+            Err(error) => Err(InvalidObject { error: error.to_string(), metadata }),
+        }))
+    }
+}
+
 /// How a bot is referred to.
 pub type BotRef = ObjectRef<Guarded>;
 
@@ -87,7 +108,7 @@ pub fn config_maps(spec: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
-impl Resource for Bot {
+impl Resource for Guarded {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
@@ -108,11 +129,11 @@ impl Resource for Bot {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        self.0.as_ref().map_or_else(|invalid| &invalid.metadata, |bot| &bot.metadata)
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        self.0.as_mut().map_or_else(|invalid| &mut invalid.metadata, |bot| &mut bot.metadata)
     }
 }
 
@@ -167,13 +188,14 @@ mod tests {
 
     #[test]
     fn the_config_maps_of_replay_feeds_are_found() {
-        let bot: Bot = serde_json::from_value(json!({
+        let bot: Guarded = serde_json::from_value(json!({
             "metadata": {"name": "a"},
             "spec": {"feeds": [{"name": "live"}, {"name": "bars", "replay": {"data": [
                 {"configMaps": [{"name": "h1", "key": "a.csv"}, {"name": "h2", "key": "a.csv"}]}
             ]}}]}
         }))
         .unwrap();
+        let bot = bot.0.unwrap();
         assert_eq!(config_maps(&bot.spec.read()).into_iter().collect::<Vec<_>>(), ["h1", "h2"]);
         assert!(bot.reads_config_map("h1") && !bot.reads_config_map("bars"), "a feed's name is none");
         assert_eq!(bot.spec.section("feeds").unwrap()[0], json!({"name": "live"}));

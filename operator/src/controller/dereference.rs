@@ -55,7 +55,7 @@ mod tests {
     use super::super::build::{annotation, build};
     use super::super::validate::tests::validated;
     use super::*;
-    use kube::core::DynamicObject;
+    use crate::watch::Unstructured;
 
     #[test]
     fn a_bot_whose_deployment_is_lost_keeps_its_image_and_its_defaults() {
@@ -63,7 +63,7 @@ mod tests {
         let children = Children::default();
         let show = |kind: ChildKind, annotations: &[(&str, &str)]| {
             let child = build(&bot).unwrap().into_iter().find(|child| child.kind == kind).unwrap();
-            let mut object: DynamicObject = serde_json::from_value(child.desired).unwrap();
+            let mut object: Unstructured = serde_json::from_value(child.desired).unwrap();
             let own = object.metadata.annotations.get_or_insert_default();
             own.retain(|key, _| {
                 ![annotation::AGENT_IMAGE, annotation::DEFAULTS_VERSION].contains(&key.as_str())

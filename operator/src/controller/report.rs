@@ -8,14 +8,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::api::Api;
-use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 use tracing::info;
 
 use super::bot::{Guarded, Owner};
 use super::status::{self, Looked, Observed, Outcome, Rollout};
 use super::{Context, Failure};
-use crate::watch::{ChildKind, Connection, Seen, version};
+use crate::watch::{ChildKind, Connection, Seen, Unstructured, version};
 
 /// A certificate that has not run out is looked at again after so long at most.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(86_400);
@@ -126,7 +125,7 @@ async fn write(
 /// Who trades, asked of the API server itself.
 async fn leases_anew(owner: &Owner, context: &Context) -> Result<Connection, Failure> {
     let name = child_name(&owner.name);
-    let api: Api<DynamicObject> =
+    let api: Api<Unstructured> =
         Api::namespaced_with(context.client.clone(), &owner.namespace, &ChildKind::Lease.resource());
     context.metrics.call(ChildKind::Lease.as_str(), "get");
     if let Some(lease) = api.get_opt(&name).await.map_err(|error| Failure::Lease(Box::new(error)))? {

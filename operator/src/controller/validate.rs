@@ -267,7 +267,9 @@ pub(crate) mod tests {
             "name": "paper-btc", "namespace": "trading", "generation": 3,
             "uid": "0f7b1a52-9a0e-4c55-8f39-5e4f3c1c2d10"
         });
-        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+        let bot: crate::controller::Guarded =
+            serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+        bot.0.unwrap()
     }
 
     fn validate_with(spec: Value, found: Dereferenced) -> Result<Validated, Refusal> {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -19,16 +20,25 @@ pub struct Digest(u64);
 impl Digest {
     /// The digest of an object's content, whatever digest it names itself.
     pub fn of(kind: ChildKind, object: &Value) -> Self {
-        let content = content(kind, object).unwrap_or_default();
-        Self::of_value(&content)
+        Self::of_parts(kind, object.get("metadata").unwrap_or(&Value::Null), object)
+    }
+
+    /// The same of an object whose metadata stands apart from the rest.
+    pub fn of_parts(kind: ChildKind, metadata: &Value, data: &Value) -> Self {
+        let mut content = Content::default();
+        content.object(kind, metadata, data);
+        Self::of_text(&content.0)
     }
 
     /// The digest of a value whose objects are sorted.
     pub fn of_value(value: &Value) -> Self {
-        let mut hasher = Sha256::new();
-        // Writing to a hasher does not fail.
-        serde_json::to_writer(&mut hasher, value).ok();
-        let bytes = hasher.finalize();
+        let mut text = Content::default();
+        text.leaf(value);
+        Self::of_text(&text.0)
+    }
+
+    fn of_text(text: &[u8]) -> Self {
+        let bytes = Sha256::digest(text);
         Self(bytes.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte)))
     }
 
@@ -51,7 +61,7 @@ impl fmt::Display for Digest {
 }
 
 /// The members of `metadata` that are content.
-const METADATA: [&str; 5] = ["annotations", "labels", "name", "namespace", "ownerReferences"];
+pub const METADATA: [&str; 5] = ["annotations", "labels", "name", "namespace", "ownerReferences"];
 
 /// Annotations that controllers and people put on objects and that no builder uses. Others are content, so
 /// that one that a builder does use is never overlooked.
@@ -68,7 +78,7 @@ const FOREIGN_ANNOTATIONS: [&str; 8] = [
 
 /// What the API server adds to a kind's objects: the member's name, and its value unless any will do. A
 /// default that is missing here costs memory, not truth: its objects are compared in full.
-fn defaults(kind: ChildKind) -> &'static [(&'static str, Option<&'static str>)] {
+fn defaults(kind: ChildKind) -> Defaults {
     match kind {
         ChildKind::Deployment => &[
             ("apiVersion", Some("\"v1\"")),
@@ -102,62 +112,117 @@ fn defaults(kind: ChildKind) -> &'static [(&'static str, Option<&'static str>)] 
     }
 }
 
-/// What remains of an object when status, bookkeeping and defaults are left out; none when nothing does. Of a Lease only the metadata is the operator's.
-fn content(kind: ChildKind, object: &Value) -> Option<Value> {
-    let mut content = Map::new();
-    for (key, value) in sorted(object.as_object()?) {
-        let kept = match key.as_str() {
-            "apiVersion" | "kind" | "status" => None,
-            "metadata" => metadata(value),
-            _ if kind == ChildKind::Lease => None,
-            _ => strip(defaults(kind), key, value),
-        };
-        content.extend(kept.map(|kept| (key.clone(), kept)));
-    }
-    Some(Value::Object(content))
-}
-
-fn metadata(metadata: &Value) -> Option<Value> {
-    let members =
-        sorted(metadata.as_object()?).into_iter().filter(|(key, _)| METADATA.contains(&key.as_str()));
-    let kept = members.filter_map(|(key, value)| Some((key.clone(), strip(&[], key, value)?)));
-    Some(Value::Object(kept.collect()))
-}
-
 /// A value as the table of defaults writes it.
 fn written(value: &Value) -> String {
     value.to_string()
 }
 
-fn strip(defaults: &[(&str, Option<&str>)], key: &str, value: &Value) -> Option<Value> {
-    match value {
-        Value::Null => None,
-        Value::Object(object) => {
-            let mut kept = Map::new();
-            for (name, member) in sorted(object) {
-                let is_foreign = key == "annotations"
-                    && (name == DESIRED_HASH || FOREIGN_ANNOTATIONS.contains(&name.as_str()));
-                let is_default = defaults.iter().any(|(default, value)| {
-                    default == name && value.is_none_or(|value| written(member) == value)
-                });
-                if is_foreign || is_default {
-                    continue;
-                }
-                let member = match (key, quantity(member)) {
-                    ("limits" | "requests", Some(number)) => Some(Value::String(format!("{number:.9e}"))),
-                    _ => strip(defaults, name, member),
-                };
-                kept.extend(member.map(|member| (name.clone(), member)));
+/// What remains of an object when status, bookkeeping and defaults are left out, as JSON. It is written as it is read:
+/// a tree of it would cost more than all the rest.
+#[derive(Default)]
+struct Content(Vec<u8>);
+
+/// What is left out of the objects of a kind.
+type Defaults = &'static [(&'static str, Option<&'static str>)];
+
+impl Content {
+    /// Of a Lease only the metadata is the operator's.
+    fn object(&mut self, kind: ChildKind, metadata: &Value, data: &Value) {
+        let data = data.as_object().into_iter().flatten().filter(|(key, _)| {
+            kind != ChildKind::Lease && !["apiVersion", "kind", "metadata", "status"].contains(&key.as_str())
+        });
+        let mut members: Vec<_> = data.map(|(key, value)| (key.as_str(), value)).collect();
+        members.extend(metadata.is_object().then_some(("metadata", metadata)));
+        members.sort_unstable_by_key(|(name, _)| *name);
+        self.members(members, |content, key, value| match value {
+            Value::Object(metadata) if key == "metadata" => {
+                let kept = sorted(metadata).into_iter().filter(|(key, _)| METADATA.contains(key));
+                content.members(kept, |content, key, value| content.value(&[], key, value));
+                true
             }
-            // What was empty from the beginning may mean something: a selector of everything.
-            (!kept.is_empty() || object.is_empty()).then_some(Value::Object(kept))
+            _ => content.value(defaults(kind), key, value),
+        });
+    }
+
+    /// Writes a value and says whether anything remained of it.
+    fn value(&mut self, defaults: Defaults, key: &str, value: &Value) -> bool {
+        let start = self.0.len();
+        match value {
+            Value::Null => return false,
+            Value::Object(object) => {
+                let any = self.members(sorted(object), |content, name, member| {
+                    let is_foreign =
+                        key == "annotations" && (name == DESIRED_HASH || FOREIGN_ANNOTATIONS.contains(&name));
+                    let is_default = || {
+                        defaults.iter().any(|(default, value)| {
+                            *default == name && value.is_none_or(|value| written(member) == value)
+                        })
+                    };
+                    if is_foreign || is_default() {
+                        return false;
+                    }
+                    let is_quantity = ["limits", "requests"].contains(&key);
+                    match is_quantity.then(|| quantity(member)).flatten() {
+                        Some(number) => {
+                            content.leaf(&format!("{number:.9e}"));
+                            true
+                        }
+                        None => content.value(defaults, name, member),
+                    }
+                });
+                // What was empty from the beginning may mean something: a selector of everything.
+                if !any && !object.is_empty() {
+                    self.0.truncate(start);
+                    return false;
+                }
+            }
+            Value::Array(list) if list.is_empty() => return false,
+            Value::Array(list) => {
+                self.0.push(b'[');
+                for (place, member) in list.iter().enumerate() {
+                    if place > 0 {
+                        self.0.push(b',');
+                    }
+                    // A member keeps its place, blank or not.
+                    if !self.value(defaults, key, member) {
+                        self.leaf(&Value::Null);
+                    }
+                }
+                self.0.push(b']');
+            }
+            leaf => self.leaf(leaf),
         }
-        // A member keeps its place, blank or not.
-        Value::Array(list) if !list.is_empty() => {
-            Some(list.iter().map(|member| strip(defaults, key, member).unwrap_or_default()).collect())
+        true
+    }
+
+    /// Writes an object of those members of which anything remains, and says whether there are any.
+    fn members<'a>(
+        &mut self,
+        members: impl IntoIterator<Item = (&'a str, &'a Value)>,
+        mut write: impl FnMut(&mut Self, &str, &Value) -> bool,
+    ) -> bool {
+        let mut any = false;
+        self.0.push(b'{');
+        for (name, member) in members {
+            let start = self.0.len();
+            if any {
+                self.0.push(b',');
+            }
+            self.leaf(name);
+            self.0.push(b':');
+            if write(self, name, member) {
+                any = true;
+            } else {
+                self.0.truncate(start);
+            }
         }
-        Value::Array(_) => None,
-        leaf => Some(leaf.clone()),
+        self.0.push(b'}');
+        any
+    }
+
+    fn leaf<T: Serialize + ?Sized>(&mut self, value: &T) {
+        // Writing to memory does not fail.
+        serde_json::to_writer(&mut self.0, value).ok();
     }
 }
 
@@ -165,7 +230,7 @@ fn strip(defaults: &[(&str, Option<&str>)], key: &str, value: &Value) -> Option<
 /// known.
 fn shape(value: &Value) -> Value {
     let members = |object: &Map<String, Value>, of: fn(&Value) -> Value| {
-        Value::Object(sorted(object).into_iter().map(|(key, value)| (key.clone(), of(value))).collect())
+        Value::Object(sorted(object).into_iter().map(|(key, value)| (key.to_owned(), of(value))).collect())
     };
     match value {
         Value::Object(object) => members(object, shape),
@@ -184,8 +249,8 @@ fn shape(value: &Value) -> Value {
 }
 
 /// The members of an object in one order, whichever the map keeps.
-fn sorted(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    let mut members: Vec<_> = object.iter().collect();
+fn sorted(object: &Map<String, Value>) -> Vec<(&str, &Value)> {
+    let mut members: Vec<_> = object.iter().map(|(name, value)| (name.as_str(), value)).collect();
     members.sort_unstable_by_key(|(name, _)| *name);
     members
 }

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use crds::contract::lease::{DURATION, UNKNOWN_HOLDER};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::LeaseSpec;
-use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 use serde::Deserialize;
 
-use super::{Cause, Triggers};
+use super::{Cause, Triggers, Unstructured};
 use crate::controller::BotRef;
 
 /// Whether an agent holds the Lease.
@@ -86,11 +85,11 @@ impl Leases {
 
     /// Takes in an event of the watch, and returns the bots for whom the answer to "who trades?" is another
     /// one now. A renewal is none.
-    pub fn observe(&self, event: &Event<DynamicObject>) -> Vec<BotRef> {
+    pub fn observe(&self, event: &Event<Unstructured>) -> Vec<BotRef> {
         self.observe_at(event, Instant::now(), Timestamp::now())
     }
 
-    fn observe_at(&self, event: &Event<DynamicObject>, now: Instant, wall: Timestamp) -> Vec<BotRef> {
+    fn observe_at(&self, event: &Event<Unstructured>, now: Instant, wall: Timestamp) -> Vec<BotRef> {
         let mut state = self.lock();
         let changed = match event {
             Event::Apply(lease) => key(lease)
@@ -164,11 +163,11 @@ impl Leases {
     }
 }
 
-fn key(lease: &DynamicObject) -> Option<Key> {
+fn key(lease: &Unstructured) -> Option<Key> {
     Some((lease.metadata.namespace.clone()?, lease.metadata.name.clone()?))
 }
 
-fn spec(lease: &DynamicObject) -> LeaseSpec {
+fn spec(lease: &Unstructured) -> LeaseSpec {
     lease.data.get("spec").and_then(|spec| LeaseSpec::deserialize(spec).ok()).unwrap_or_default()
 }
 
@@ -216,25 +215,25 @@ mod tests {
             Self { leases: Leases::default(), start: Instant::now(), wall: Timestamp::now() }
         }
 
-        fn lease(&self, holder: &str, renewed: i64) -> DynamicObject {
+        fn lease(&self, holder: &str, renewed: i64) -> Unstructured {
             let renewed = self.wall + jiff::SignedDuration::from_secs(renewed);
             let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 40, "renewTime": renewed.to_string()});
             serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "a"}, "spec": spec}))
                 .unwrap()
         }
 
-        fn see(&self, at: u64, lease: DynamicObject) -> bool {
+        fn see(&self, at: u64, lease: Unstructured) -> bool {
             !self.observe(at, &Event::Apply(lease)).is_empty()
         }
 
-        fn observe(&self, at: u64, event: &Event<DynamicObject>) -> Vec<BotRef> {
+        fn observe(&self, at: u64, event: &Event<Unstructured>) -> Vec<BotRef> {
             let passed = Duration::from_secs(at);
             let wall = self.wall + jiff::SignedDuration::try_from(passed).unwrap();
             self.leases.observe_at(event, self.start + passed, wall)
         }
 
         /// A list that holds this alone, or nothing: whether it brings news.
-        fn relist(&self, at: u64, lease: Option<DynamicObject>) -> bool {
+        fn relist(&self, at: u64, lease: Option<Unstructured>) -> bool {
             assert!(self.observe(at, &Event::Init).is_empty());
             if let Some(lease) = lease {
                 assert!(self.observe(at, &Event::InitApply(lease)).is_empty());

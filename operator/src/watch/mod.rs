@@ -15,6 +15,7 @@ mod scope;
 mod secrets;
 mod seen;
 mod uid;
+mod unstructured;
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ pub use leases::{Connection, Leases};
 pub use pods::Pods;
 pub use scope::{Events, Scope};
 pub use secrets::Secrets;
-pub use seen::{Change, Creation, DeploymentFacts, Facts, Pinned, Seen};
+pub use seen::{Change, Creation, DeploymentFacts, Facts, Pinned, Seen, metadata_of};
+pub use unstructured::{Unstructured, metadata};
 
 /// Asks the controller to look at bots again.
 #[derive(Clone, Debug)]

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tracing::warn;
+
+use super::Unstructured;
 
 /// A namespace that may not be listed is waited for so many tries: rights that were just granted take a moment.
 const TRIES: u8 = 3;
@@ -61,7 +63,7 @@ impl Scope {
         client: &Client,
         resource: &ApiResource,
         config: &watcher::Config,
-    ) -> Events<DynamicObject> {
+    ) -> Events<Unstructured> {
         self.merge(config, Api::all_with(client.clone(), resource), |namespace| {
             Api::namespaced_with(client.clone(), namespace, resource)
         })

@@ -6,11 +6,11 @@ use crds::api::TradingBot;
 use crds::contract::{LABEL_BOT, OPERATOR_MANAGER};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
 use kube::Resource;
-use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::content::METADATA;
 use super::uid::Uid;
-use super::{ChildKind, Digest, version};
+use super::{ChildKind, Digest, Unstructured, version};
 use crate::controller::build::annotation;
 use crate::controller::{Issued, Owner, Rollout};
 
@@ -129,7 +129,7 @@ pub enum Change {
 
 impl Seen {
     /// What is kept of an object.
-    pub fn of(kind: ChildKind, object: &DynamicObject) -> Self {
+    pub fn of(kind: ChildKind, object: &Unstructured) -> Self {
         let metadata = &object.metadata;
         let name = metadata.name.as_deref().unwrap_or_default();
         let label = |of: Option<&str>| match of {
@@ -141,8 +141,7 @@ impl Seen {
         let annotations = metadata.annotations.as_ref();
         let annotated = |key| annotations.and_then(|annotations| annotations.get(key)).map(String::as_str);
         let named = annotated(annotation::DESIRED_HASH).and_then(Digest::parse);
-        let content = content(object);
-        let digest = Digest::of(kind, &content);
+        let digest = Digest::of_parts(kind, &metadata_of(object), &object.data);
         let is_consistent = named == Some(digest);
         Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
@@ -166,7 +165,7 @@ impl Seen {
             digest,
             named,
             verified: named.filter(|_| is_consistent),
-            content: (!is_consistent && kind != ChildKind::Lease).then(|| content.to_string().into()),
+            content: (!is_consistent && kind != ChildKind::Lease).then(|| content(object).to_string().into()),
         }
     }
 
@@ -281,7 +280,7 @@ impl Label {
 }
 
 impl Facts {
-    fn of(kind: ChildKind, object: &DynamicObject) -> Self {
+    fn of(kind: ChildKind, object: &Unstructured) -> Self {
         let annotated = |key| {
             let annotations = object.metadata.annotations.as_ref()?;
             annotations.get(key).map(|value| value.as_str().into())
@@ -315,16 +314,27 @@ fn is_bot(owner: &OwnerReference) -> bool {
     owner.kind == TradingBot::kind(&()) && owner.api_version == TradingBot::api_version(&())
 }
 
+/// The metadata of an object that anybody compares.
+pub fn metadata_of(Unstructured { metadata, .. }: &Unstructured) -> Value {
+    let members = METADATA.map(|name| {
+        let value = match name {
+            "annotations" => serde_json::to_value(&metadata.annotations),
+            "labels" => serde_json::to_value(&metadata.labels),
+            "name" => serde_json::to_value(&metadata.name),
+            "namespace" => serde_json::to_value(&metadata.namespace),
+            _ => serde_json::to_value(&metadata.owner_references),
+        };
+        (name.to_owned(), value.unwrap_or_default())
+    });
+    Value::Object(Map::from_iter(members.into_iter().filter(|(_, value)| !value.is_null())))
+}
+
 /// The object without what nobody compares.
-fn content(object: &DynamicObject) -> Value {
-    let mut content = serde_json::to_value(object).unwrap_or_default();
-    if let Some(members) = content.as_object_mut() {
-        members.remove("status");
-    }
-    if let Some(metadata) = content.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    content
+fn content(object: &Unstructured) -> Value {
+    let data = object.data.as_object().into_iter().flatten().filter(|(name, _)| *name != "status");
+    let mut content: Map<String, Value> = data.map(|(name, value)| (name.clone(), value.clone())).collect();
+    content.insert("metadata".into(), metadata_of(object));
+    Value::Object(content)
 }
 
 impl Creation {
@@ -364,7 +374,7 @@ pub(crate) mod tests {
     use serde_json::json;
 
     /// An object with the digest that it names, after a change.
-    pub(crate) fn service(version: u64, change: impl FnOnce(&mut Value)) -> DynamicObject {
+    pub(crate) fn service(version: u64, change: impl FnOnce(&mut Value)) -> Unstructured {
         let mut object = json!({
             "metadata": {"name": "a", "namespace": "n", "labels": {LABEL_BOT: "a"}},
             "spec": {"ports": [{"port": 1}]}

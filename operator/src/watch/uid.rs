@@ -13,17 +13,32 @@ pub enum Uid {
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        let number = u128::from_str_radix(&text.replace('-', ""), 16).map(Self::Uuid);
-        number.ok().filter(|uuid| uuid.to_string() == text).unwrap_or_else(|| Self::Other(text.into()))
+        uuid(text).map_or_else(|| Self::Other(text.into()), Self::Uuid)
     }
 }
 
 impl Uid {
     /// Whether it is the UID of that text.
     pub fn is(&self, text: &str) -> bool {
-        let other = Self::from(text);
-        *self == other
+        match self {
+            Self::Uuid(number) => uuid(text) == Some(*number),
+            Self::Other(other) => **other == *text,
+        }
     }
+}
+
+/// The number of a UUID in small letters: what is written in another way would be told in another way.
+fn uuid(text: &str) -> Option<u128> {
+    if text.len() != 36 {
+        return None;
+    }
+    text.bytes().enumerate().try_fold(0, |number, (place, byte)| match (place, byte) {
+        (8 | 13 | 18 | 23, b'-') => Some(number),
+        (8 | 13 | 18 | 23, _) => None,
+        (_, b'0'..=b'9') => Some(number << 4 | u128::from(byte - b'0')),
+        (_, b'a'..=b'f') => Some(number << 4 | u128::from(byte - b'a' + 10)),
+        _ => None,
+    })
 }
 
 impl fmt::Display for Uid {

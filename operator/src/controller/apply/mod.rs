@@ -14,7 +14,7 @@ use crds::contract::{OPERATOR_MANAGER, api_secret_name, child_name};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DynamicObject;
+use kube::core::Request;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tracing::info;
@@ -22,7 +22,9 @@ use tracing::info;
 use super::bot::{Guarded, Owner};
 use super::build::{self, Child, Keys};
 use crate::metrics::Metrics;
-use crate::watch::{ChildKind, Children, Connection, Creation, Digest, Leases, Pods, Secrets, Seen, Shown};
+use crate::watch::{
+    ChildKind, Children, Connection, Creation, Digest, Leases, Pods, Secrets, Seen, Shown, Unstructured,
+};
 use error::{collision, failed, terminating};
 use step::{Step, decide, share_of};
 
@@ -394,7 +396,7 @@ impl Applier<'_> {
         name: &str,
         manager: &str,
         operations: Value,
-    ) -> Result<DynamicObject, kube::Error> {
+    ) -> Result<Unstructured, kube::Error> {
         self.metrics.call(kind.as_str(), "patch");
         let operations: json_patch::Patch =
             serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
@@ -407,15 +409,15 @@ impl Applier<'_> {
         owner: &Owner,
         kind: ChildKind,
         desired: &Value,
-    ) -> Result<DynamicObject, kube::Error> {
+    ) -> Result<Unstructured, kube::Error> {
         self.metrics.call(kind.as_str(), "create");
-        let object: DynamicObject =
-            serde_json::from_value(desired.clone()).map_err(kube::Error::SerdeError)?;
+        let body = serde_json::to_vec(desired).map_err(kube::Error::SerdeError)?;
         let parameters = PostParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PostParams::default() };
-        self.api(owner, kind).create(&parameters, &object).await
+        let request = Request::new(self.api(owner, kind).resource_url()).create(&parameters, body);
+        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
-    fn keep(&self, child: &Child, answer: &DynamicObject) {
+    fn keep(&self, child: &Child, answer: &Unstructured) {
         let share = share_of(answer, child);
         let other = (share != child.desired).then(|| Digest::of_value(&share));
         let shape = Digest::of_shape(&child.desired);
@@ -426,7 +428,7 @@ impl Applier<'_> {
         self.children.verified(child.kind, &owner.namespace, &child.name, version, child.hash);
     }
 
-    fn api(&self, owner: &Owner, kind: ChildKind) -> Api<DynamicObject> {
+    fn api(&self, owner: &Owner, kind: ChildKind) -> Api<Unstructured> {
         Api::namespaced_with(self.client.clone(), &owner.namespace, &kind.resource())
     }
 }

@@ -1,12 +1,11 @@
 //! What is to be done about a child.
 
-use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::super::bot::Owner;
 use super::super::build::Child;
 use super::project::project;
-use crate::watch::{ChildKind, Seen, Shown};
+use crate::watch::{ChildKind, Seen, Shown, Unstructured, metadata_of};
 
 /// What is to be done about a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +62,12 @@ pub fn decide(owner: &Owner, child: &Child, existing: Option<&Seen>, shown: Show
 }
 
 /// The part of an object that was asked for.
-pub fn share_of(object: &DynamicObject, child: &Child) -> Value {
-    share(&serde_json::to_value(object).unwrap_or_default(), child)
+pub fn share_of(object: &Unstructured, child: &Child) -> Value {
+    let mut part = share(&object.data, child);
+    if let (Some(part), Some(wanted)) = (part.as_object_mut(), child.desired.get("metadata")) {
+        part.insert("metadata".into(), project(&metadata_of(object), wanted));
+    }
+    part
 }
 
 fn share(content: &Value, child: &Child) -> Value {
@@ -103,7 +106,7 @@ mod tests {
         }
 
         /// The child as the server has it, after a change.
-        fn object(&self, change: impl FnOnce(&mut Value)) -> DynamicObject {
+        fn object(&self, change: impl FnOnce(&mut Value)) -> Unstructured {
             let mut object = self.child.desired.clone();
             object["metadata"]["uid"] = json!("child");
             object["metadata"]["resourceVersion"] = json!("10");

@@ -14,14 +14,18 @@ mod untyped;
 
 use crds::api::{TradingBot, TradingBotStatus};
 use crds::contract::condition;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams};
+use kube::core::Request;
 use kube::{Client, Resource};
+use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::bot::Owner;
 use crate::metrics::Metrics;
+use crate::watch::metadata;
 
 pub use conditions::{Observed, share};
 pub use event::Events;
@@ -172,6 +176,13 @@ impl From<kube::Error> for WriteError {
     }
 }
 
+/// All that is read of the bot that the API server answers.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+}
+
 /// Applies a share, as its manager, onto the version of the bot that it was computed from; the version
 /// that comes of it.
 ///
@@ -189,7 +200,6 @@ pub async fn write(
     share: &TradingBotStatus,
     metrics: &Metrics,
 ) -> Result<u64, WriteError> {
-    let api: Api<super::bot::Guarded> = Api::namespaced(client.clone(), &owner.namespace);
     let body = json!({
         "apiVersion": TradingBot::api_version(&()),
         "kind": TradingBot::kind(&()),
@@ -197,8 +207,12 @@ pub async fn write(
         "status": share,
     });
     metrics.call("TradingBot/status", "patch");
-    match api.patch_status(&owner.name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await {
-        Ok(answer) => Ok(crate::watch::version(answer.meta())),
+    let url = TradingBot::url_path(&(), Some(&owner.namespace));
+    let parameters = PatchParams::apply(manager).force();
+    let request =
+        Request::new(url).patch_subresource("status", &owner.name, &parameters, &Patch::Apply(&body));
+    match client.request::<Answer>(request.map_err(kube::Error::BuildRequest)?).await {
+        Ok(answer) => Ok(crate::watch::version(&answer.metadata)),
         Err(error) if untyped::is_untyped(&error) => {
             untyped::write(client, owner, manager, version, share, metrics).await
         }

@@ -1,7 +1,9 @@
 //! How far the agent's Deployment is.
 
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
-use kube::core::DynamicObject;
+use serde::Deserialize;
+
+use crate::watch::Unstructured;
 
 /// The state of the agent's Deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +20,12 @@ pub enum Rollout {
 
 impl Rollout {
     /// Reads the state from a Deployment, by the rules of kstatus.
-    pub fn of(deployment: Option<&DynamicObject>) -> Self {
+    pub fn of(deployment: Option<&Unstructured>) -> Self {
         let Some(deployment) = deployment else { return Self::NoPod };
         let status: DeploymentStatus = deployment
             .data
             .get("status")
-            .and_then(|status| serde_json::from_value(status.clone()).ok())
+            .and_then(|status| DeploymentStatus::deserialize(status).ok())
             .unwrap_or_default();
         let DeploymentStatus {
             observed_generation,

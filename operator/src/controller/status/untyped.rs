@@ -5,12 +5,12 @@ use crds::api::{TradingBot, TradingBotStatus};
 use crds::contract::OPERATOR_MANAGER;
 use kube::Client;
 use kube::api::{Api, ApiResource, Patch, PatchParams};
-use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use super::super::bot::Owner;
 use super::{CONDITIONS, WriteError};
 use crate::metrics::Metrics;
+use crate::watch::Unstructured;
 
 /// What the agent writes; the rest is the operator's. Conditions are both's.
 const AGENTS_FIELDS: [&str; 3] = ["agent", "account", "trading"];
@@ -33,7 +33,7 @@ pub async fn write(
     metrics: &Metrics,
 ) -> Result<u64, WriteError> {
     let resource = ApiResource::erase::<TradingBot>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &owner.namespace, &resource);
+    let api: Api<Unstructured> = Api::namespaced_with(client.clone(), &owner.namespace, &resource);
     metrics.call("TradingBot", "get");
     let stored = api.get(&owner.name).await?;
     if stored.metadata.uid.as_ref() != Some(&owner.uid) || crate::watch::version(&stored.metadata) != version

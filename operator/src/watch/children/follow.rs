@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
 use futures::StreamExt;
-use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 use tracing::warn;
@@ -13,7 +12,7 @@ use tracing::warn;
 use super::state::{Key, State};
 use crate::controller::BotRef;
 use crate::watch::seen::{Change, Seen};
-use crate::watch::{Cause, ChildKind, Events, Leases, Triggers, version};
+use crate::watch::{Cause, ChildKind, Events, Leases, Triggers, Unstructured, version};
 
 /// One kind's watch.
 pub struct Watch {
@@ -51,7 +50,7 @@ impl Watch {
     }
 
     /// Follows the events until they end.
-    pub async fn run(mut self, mut events: Events<DynamicObject>) {
+    pub async fn run(mut self, mut events: Events<Unstructured>) {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -65,7 +64,7 @@ impl Watch {
     }
 
     /// Takes in an event and returns the bots that are worth another look for it, with how much of one.
-    fn take(&mut self, event: &Event<DynamicObject>) -> Vec<(BotRef, Cause)> {
+    fn take(&mut self, event: &Event<Unstructured>) -> Vec<(BotRef, Cause)> {
         let is_listed = *self.listed.borrow();
         // A renewal of a Lease is no reason to look at its bot.
         let holders = if self.kind == ChildKind::Lease { self.leases.observe(event) } else { Vec::new() };
@@ -80,7 +79,7 @@ impl Watch {
         bots
     }
 
-    fn keep(&mut self, event: &Event<DynamicObject>) -> Vec<(BotRef, Cause)> {
+    fn keep(&mut self, event: &Event<Unstructured>) -> Vec<(BotRef, Cause)> {
         match event {
             Event::Apply(object) => self.show(object),
             Event::InitApply(object) => {
@@ -111,7 +110,7 @@ impl Watch {
         }
     }
 
-    fn show(&self, object: &DynamicObject) -> Vec<(BotRef, Cause)> {
+    fn show(&self, object: &Unstructured) -> Vec<(BotRef, Cause)> {
         let Some(key) = Key::of(self.kind, object) else { return Vec::new() };
         let seen = Seen::of(self.kind, object);
         let mut state = self.lock();
@@ -197,7 +196,7 @@ mod tests {
         }
 
         /// The names of the bots that an event makes worth another look.
-        fn take(&mut self, event: Event<DynamicObject>) -> Vec<String> {
+        fn take(&mut self, event: Event<Unstructured>) -> Vec<String> {
             self.watch.take(&event).into_iter().map(|(bot, _)| bot.name).collect()
         }
 
@@ -216,7 +215,7 @@ mod tests {
         }
     }
 
-    fn same(version: u64) -> DynamicObject {
+    fn same(version: u64) -> Unstructured {
         service(version, |_| ())
     }
 
@@ -265,7 +264,7 @@ mod tests {
     #[test]
     fn a_new_list_of_leases_reports_who_took_one_and_who_let_go() {
         let mut bench = Bench::of(ChildKind::Lease);
-        let lease = |version: u64, holder: &str| -> DynamicObject {
+        let lease = |version: u64, holder: &str| -> Unstructured {
             serde_json::from_value(json!({
                 "metadata": {"namespace": "n", "name": "a", "uid": "u", "resourceVersion": version.to_string(),
                     "labels": {LABEL_BOT: "a"}},

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use crds::contract::MANAGED_BY;
 use kube::Client;
-use kube::core::DynamicObject;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +19,7 @@ use tracing::warn;
 
 use super::seen::{Seen, Settled};
 use super::uid::Uid;
-use super::{Cause, ChildKind, Digest, Leases, Scope, Triggers, optional};
+use super::{Cause, ChildKind, Digest, Leases, Scope, Triggers, Unstructured, optional};
 use crate::controller::Owner;
 use follow::Watch;
 use state::{Key, State};
@@ -147,7 +146,7 @@ impl Children {
         kind: ChildKind,
         desired: Digest,
         shape: Digest,
-        answer: &DynamicObject,
+        answer: &Unstructured,
         share: Option<Digest>,
     ) {
         let Some(key) = Key::of(kind, answer) else { return };
@@ -170,7 +169,7 @@ impl Children {
     }
 
     /// Takes in an object that was read.
-    pub fn read(&self, kind: ChildKind, object: &DynamicObject) {
+    pub fn read(&self, kind: ChildKind, object: &Unstructured) {
         if let Some(key) = Key::of(kind, object) {
             self.lock_mut().show(key, Seen::of(kind, object));
         }

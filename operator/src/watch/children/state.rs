@@ -3,10 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use kube::core::DynamicObject;
-
-use crate::watch::ChildKind;
 use crate::watch::seen::{Change, Seen};
+use crate::watch::{ChildKind, Unstructured};
 
 /// Namespace and name of a bot.
 type BotName = (Box<str>, Box<str>);
@@ -36,7 +34,7 @@ impl Key {
         Self { kind, name: format!("{namespace}/{name}").into() }
     }
 
-    pub fn of(kind: ChildKind, object: &DynamicObject) -> Option<Self> {
+    pub fn of(kind: ChildKind, object: &Unstructured) -> Option<Self> {
         let metadata = &object.metadata;
         Some(Self::new(kind, metadata.namespace.as_deref()?, metadata.name.as_deref()?))
     }
