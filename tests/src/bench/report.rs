@@ -158,6 +158,7 @@ const ROWS: &[Row] = &[
         format!("{:.1}; {:.1} s", run.complete.p50_ms / 1000.0, run.complete.p99_ms / 1000.0)
     }),
     ("create → children complete, one by one: p50; p99", |run| quantiles(&run.complete_single)),
+    ("a write that breaks something, until its answer: p50; p99", |run| quantiles(&run.breaks)),
     ("a deleted Deployment is there again: p50; p99", |run| quantiles(&run.repair_deleted)),
     ("replicas are right again: p50; p99", |run| quantiles(&run.repair_replicas)),
     ("restart: from start to the first repair", |run| format!("{:.0} ms", run.restart_repair_ms)),
@@ -229,6 +230,7 @@ mod tests {
             start_kib: 1,
             rest_kib: 1,
             peak_kib,
+            breaks: samples,
             repair_deleted: samples,
             repair_replicas: Samples::default(),
             restart: load,

@@ -62,6 +62,8 @@ pub struct Run {
     pub rest_kib: u64,
     /// Peak of the resident memory over creation and update.
     pub peak_kib: u64,
+    /// What a write takes without any operator: from sending each of those that break something to its answer.
+    pub breaks: Samples,
     /// From the deletion of a Deployment to the new one.
     pub repair_deleted: Samples,
     /// From another number of replicas to the right one.
@@ -74,6 +76,24 @@ pub struct Run {
     pub restart_repair_ms: f64,
     /// Two processes, of which one writes.
     pub failover: Failover,
+}
+
+/// Something that is broken on purpose: when that was sent, answered, and made good.
+#[derive(Clone, Copy, Debug)]
+struct Repair {
+    begun: Instant,
+    broken: Instant,
+    repaired: Instant,
+}
+
+impl Repair {
+    fn writing(self) -> Duration {
+        self.broken.saturating_duration_since(self.begun)
+    }
+
+    fn repairing(self) -> Duration {
+        self.repaired.saturating_duration_since(self.broken)
+    }
 }
 
 /// What a phase cost.
@@ -193,10 +213,13 @@ impl Bench<'_> {
 
         // Spread over all bots, and none twice.
         let chosen = |index: usize| &all[index * count / (2 * REPAIRS)];
-        let (mut deleted, mut replicas) = (Vec::new(), Vec::new());
+        let (mut breaks, mut deleted, mut replicas) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..REPAIRS {
-            deleted.push(self.repair_deleted(chosen(2 * index)).await?);
-            replicas.push(self.repair_replicas(chosen(2 * index + 1)).await?);
+            let of_deleted = self.repair_deleted(chosen(2 * index)).await?;
+            let of_replicas = self.repair_replicas(chosen(2 * index + 1)).await?;
+            breaks.extend([of_deleted.writing(), of_replicas.writing()]);
+            deleted.push(of_deleted.repairing());
+            replicas.push(of_replicas.repairing());
         }
         self.counter.rest().await?;
 
@@ -234,6 +257,7 @@ impl Bench<'_> {
             start_kib,
             rest_kib,
             peak_kib,
+            breaks: Samples::of(breaks),
             repair_deleted: Samples::of(deleted),
             repair_replicas: Samples::of(replicas),
             restart,
@@ -256,25 +280,26 @@ impl Bench<'_> {
         Ok(Samples::of(durations.collect::<Result<_>>()?))
     }
 
-    async fn repair_deleted(&self, name: &str) -> Result<Duration> {
+    async fn repair_deleted(&self, name: &str) -> Result<Repair> {
         let before = self.observer.deployment(name).context("the Deployment is there")?;
+        let begun = Instant::now();
         self.driver.delete_deployment(name).await?;
         let broken = Instant::now();
         let repaired = self.observer.deployment_that(name, |seen| seen.uid != before.uid).await?;
         self.observer.all_ready(&[name.to_owned()], self.generation(name)).await?;
-        Ok(repaired.saturating_duration_since(broken))
+        Ok(Repair { begun, broken, repaired })
     }
 
-    async fn repair_replicas(&self, name: &str) -> Result<Duration> {
-        let (broken, repaired) = self.break_replicas(name).await?;
+    async fn repair_replicas(&self, name: &str) -> Result<Repair> {
+        let repair = self.break_replicas(name).await?;
         self.observer.all_ready(&[name.to_owned()], self.generation(name)).await?;
-        Ok(repaired.saturating_duration_since(broken))
+        Ok(repair)
     }
 
-    /// When the replicas were wrong, and when they were right again.
-    async fn break_replicas(&self, name: &str) -> Result<(Instant, Instant)> {
+    async fn break_replicas(&self, name: &str) -> Result<Repair> {
         let before = self.observer.deployment(name).context("the Deployment is there")?;
         ensure!(before.replicas == 1, "{name} has {} replicas before it is broken", before.replicas);
+        let begun = Instant::now();
         self.driver.scale(name).await?;
         let broken = Instant::now();
         // The watch shows the break first: until then the old number is no repair.
@@ -282,7 +307,7 @@ impl Bench<'_> {
             .observer
             .deployment_that(name, |seen| seen.replicas == 1 && seen.since > before.since)
             .await?;
-        Ok((broken, repaired))
+        Ok(Repair { begun, broken, repaired })
     }
 
     fn generation(&self, name: &str) -> i64 {
@@ -309,8 +334,8 @@ impl Bench<'_> {
                 &mut terminated
             };
             ensure!(standby.runs()?, "the one that should take over has ended");
-            let (_, repaired) = self.break_replicas(&names[(round + 1) % names.len()]).await?;
-            times.push(repaired.saturating_duration_since(begin));
+            let repair = self.break_replicas(&names[(round + 1) % names.len()]).await?;
+            times.push(repair.repaired.saturating_duration_since(begin));
             leader = standby;
         }
         Ok(Failover { killed: Samples::of(killed), terminated: Samples::of(terminated) })

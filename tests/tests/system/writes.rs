@@ -370,7 +370,7 @@ fn foreign_writes_are_undone_by_whomever_and_however() {
 fn post_answered_already_exists_takes_back_what_lost_its_labels() {
     Bench::test("unlabelled", |place| {
         place.bot("one");
-        for kind in ["service", "deployment", "role"] {
+        for kind in ["service", "deployment", "role", "lease"] {
             let before = place.child(kind, "one");
             place.kubectl(&["label", kind, "one", "app.kubernetes.io/managed-by-", &format!("{BOT_LABEL}-")]);
             let after = place
