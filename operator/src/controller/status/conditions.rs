@@ -148,7 +148,7 @@ fn suspended(wanted: &str, share: &TradingBotStatus) -> Verdict {
 fn connected(connection: Connection) -> Verdict {
     match connection {
         Connection::Live => Verdict::new(true, Reason::LeaseHeld, "an agent holds the lease and renews it"),
-        Connection::Expired => Verdict::new(
+        Connection::Expired | Connection::Doubtful => Verdict::new(
             false,
             Reason::LeaseExpired,
             "the agent stopped renewing its lease and opens no position; look at its pod and its log",

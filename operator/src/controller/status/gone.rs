@@ -14,7 +14,7 @@ const MESSAGE: &str = "no agent is there to say; what it said last is kept in th
 /// its way back, as long as there is a pod.
 pub fn is_gone(connection: Connection, rollout: &Rollout) -> bool {
     match connection {
-        Connection::Live => false,
+        Connection::Live | Connection::Doubtful => false,
         Connection::Expired => true,
         Connection::Unheld => *rollout == Rollout::NoPod,
     }
@@ -78,6 +78,7 @@ mod tests {
             (Connection::Live, Rollout::Available, false),
             (Connection::Expired, Rollout::Available, true),
             (Connection::Expired, Rollout::Progressing, true),
+            (Connection::Doubtful, Rollout::NoPod, false),
             (Connection::Unheld, Rollout::Progressing, false),
             (Connection::Unheld, Rollout::NoPod, true),
         ] {
