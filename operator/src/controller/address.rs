@@ -45,20 +45,31 @@ pub fn claim(mut bot: Validated, children: &Children, hosts: &Hosts) -> Result<V
         return Err(Refusal::Host { conflict, live: live(bot, children) });
     }
     if issued.is_some() {
-        bot.certificate_users = certificate_users(&bot, hosts);
+        bot.certificate_users = certificate_users(&bot, children, hosts);
     }
     Ok(bot)
 }
 
 /// Whether another bot came to share the certificate, or left it, since the claim: what was written of its owners since
 /// may have replaced what the other one wrote.
-pub fn is_outdated(bot: &Validated, hosts: &Hosts) -> bool {
-    !bot.certificate_users.is_empty() && bot.certificate_users != certificate_users(bot, hosts)
+pub fn is_outdated(bot: &Validated, children: &Children, hosts: &Hosts) -> bool {
+    !bot.certificate_users.is_empty() && bot.certificate_users != certificate_users(bot, children, hosts)
 }
 
-fn certificate_users(bot: &Validated, hosts: &Hosts) -> Vec<Owner> {
-    let tls = bot.deployment.expose.as_ref().and_then(|expose| expose.tls.as_ref());
-    tls.map(|tls| hosts.certificate_users(&bot.owner.namespace, &tls.secret_name)).unwrap_or_default()
+/// Who asks for the certificate, and who owns it already: the last good children of a bot that is refused or suspended
+/// are served with it, whatever its spec asks for now. Who needs it no more takes itself from among the owners.
+fn certificate_users(bot: &Validated, children: &Children, hosts: &Hosts) -> Vec<Owner> {
+    let Some(tls) = bot.deployment.expose.as_ref().and_then(|expose| expose.tls.as_ref()) else {
+        return Vec::new();
+    };
+    let (namespace, name) = (&bot.owner.namespace, &tls.secret_name);
+    let mut users = hosts.certificate_users(namespace, name);
+    if let Some(certificate) = children.get(ChildKind::Certificate, namespace, name) {
+        users.extend(certificate.owners(namespace, name).into_iter().filter(|owner| hosts.knows(owner)));
+    }
+    users.sort_unstable_by(|a, b| a.uid.cmp(&b.uid));
+    users.dedup();
+    users
 }
 
 fn unknown(kind: ChildKind, bot: Validated, children: &Children) -> Refusal {
@@ -80,7 +91,10 @@ mod tests {
     use super::*;
     use crate::watch::Triggers;
     use crate::watch::tests::where_has;
+    use crds::api::TradingBot;
+    use kube::Resource;
     use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
     use serde_json::json;
 
     #[test]
@@ -101,6 +115,35 @@ mod tests {
             assert!(!matches!(refusal, Refusal::KindUnknown { .. }), "{refusal}");
             claimed(Some(true)).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn who_owns_a_certificate_already_stays_among_its_owners_as_long_as_it_is_there() {
+        let tls = json!({"secretName": "web", "issuerRef": {"kind": "Issuer", "name": "ca"}});
+        let address = json!({"host": "a.example.com", "ingress": {}, "tls": tls});
+        let mut bench = Bench::new();
+        bench.show(|bot| bot["spec"]["expose"] = address.clone());
+        // It asks for nothing any more, and is suspended: it is still served with the certificate.
+        let other = bench.bot(|bot| {
+            bot["metadata"]["name"] = json!("other");
+            bot["metadata"]["uid"] = json!("00000000");
+        });
+        bench.take(&Event::Apply(other.clone()));
+        let bot = exposed(address);
+        let owner = |name: &str, uid: &str| json!({"apiVersion": TradingBot::api_version(&()), "kind": "TradingBot", "name": name, "uid": uid});
+        let certificate = json!({"metadata": {
+            "name": "web", "namespace": "trading", "uid": "c", "resourceVersion": "9",
+            "ownerReferences": [owner("other", "00000000"), owner("gone", "1"), owner(&bot.owner.name, &bot.owner.uid)]
+        }});
+        let children = &bench.context.children;
+        children.read(ChildKind::Certificate, &serde_json::from_value(certificate).unwrap());
+        let users = |bench: &Bench| -> Vec<String> {
+            let bot = claim(bot.clone(), &bench.context.children, &bench.context.hosts).unwrap();
+            bot.certificate_users.into_iter().map(|owner| owner.name).collect()
+        };
+        assert_eq!(users(&bench), ["other", bot.owner.name.as_str()]);
+        bench.take(&Event::Delete(other));
+        assert_eq!(users(&bench), [bot.owner.name.as_str()]);
     }
 
     #[tokio::test]

@@ -198,7 +198,7 @@ async fn stages(bot: &Guarded, owner: &Owner, context: &Context) -> Result<(), F
             match applied {
                 Ok(applied) => {
                     look_again(applied, owner, context);
-                    if address::is_outdated(&validated, &context.hosts) {
+                    if address::is_outdated(&validated, &context.children, &context.hosts) {
                         context.causes.stages_in(owner.bot_ref(), Duration::ZERO);
                     }
                     Outcome::Applied

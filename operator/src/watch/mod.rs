@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use kube::runtime::reflector::Store;
 
 use crate::controller::{BotRef, Guarded};
@@ -39,6 +40,7 @@ pub use pods::Pods;
 pub use scope::{Events, Scope};
 pub use secrets::Secrets;
 pub use seen::{Change, Creation, DeploymentFacts, Facts, Pinned, Seen, metadata_of};
+pub use uid::Uid;
 pub use unstructured::{Unstructured, metadata};
 
 /// Asks the controller to look at bots again.
@@ -64,6 +66,11 @@ impl Triggers {
     /// Whether there is such a bot.
     pub fn knows(&self, bot: &BotRef) -> bool {
         self.bots.get(bot).is_some()
+    }
+
+    /// The UID of a bot, if there is such a one.
+    pub fn uid(&self, bot: &BotRef) -> Option<String> {
+        self.bots.get(bot)?.meta().uid.clone()
     }
 
     /// One bot. A bot that does not exist is no error: its last children may outlive it.

@@ -236,9 +236,27 @@ impl Seen {
         }
     }
 
+    /// The names of the bots whose object it is: the one that its label names, or all that own a Certificate. Its own
+    /// name must be given.
+    pub fn bots<'a>(&'a self, kind: ChildKind, name: &'a str) -> Vec<&'a str> {
+        match kind {
+            ChildKind::Certificate => self.bots_among_owners(name),
+            _ => self.bot(name).into_iter().collect(),
+        }
+    }
+
     /// The names of the bots that own it; its own name must be given.
     pub fn bots_among_owners<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         self.owners.iter().filter_map(|reference| reference.bot.get(name)).collect()
+    }
+
+    /// The bots that own it; its own namespace and name must be given.
+    pub fn owners(&self, namespace: &str, name: &str) -> Vec<Owner> {
+        let owner = |reference: &Reference| {
+            let bot = reference.bot.get(name)?.to_owned();
+            Some(Owner { name: bot, namespace: namespace.to_owned(), uid: reference.uid.to_string() })
+        };
+        self.owners.iter().filter_map(owner).collect()
     }
 
     /// Where among its owners the bot is, and how many they are.

@@ -154,14 +154,10 @@ impl Watch {
     }
 }
 
-/// The bots whose object it is: the one that its label names, or all that own a Certificate.
+/// The bots whose object it is.
 fn bots_of(key: &Key, seen: &Seen) -> Vec<BotRef> {
     let (namespace, name) = key.split();
-    let names = match key.kind {
-        ChildKind::Certificate => seen.bots_among_owners(name),
-        _ => seen.bot(name).into_iter().collect(),
-    };
-    names.into_iter().map(|bot| BotRef::new(bot).within(namespace)).collect()
+    seen.bots(key.kind, name).into_iter().map(|bot| BotRef::new(bot).within(namespace)).collect()
 }
 
 #[cfg(test)]

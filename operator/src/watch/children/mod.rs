@@ -99,10 +99,12 @@ impl Children {
     /// The Certificates that a bot is among the owners of.
     pub fn certificates_of(&self, owner: &Owner) -> Vec<(Box<str>, Seen)> {
         let state = self.lock();
-        let names = state.certificates.get(owner.namespace.as_str()).into_iter().flatten();
-        names
-            .filter_map(|name| {
-                let seen = state.objects.get(&Key::new(ChildKind::Certificate, &owner.namespace, name))?;
+        let place = (owner.namespace.as_str().into(), owner.name.as_str().into());
+        let strays = state.strays.get(&place).into_iter().flatten();
+        strays
+            .filter(|(kind, _)| *kind == ChildKind::Certificate)
+            .filter_map(|(kind, name)| {
+                let seen = state.objects.get(&Key::new(*kind, &owner.namespace, name))?;
                 seen.place_among_owners(owner).map(|_| (name.clone(), seen.clone()))
             })
             .collect()

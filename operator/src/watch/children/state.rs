@@ -13,10 +13,8 @@ type BotName = (Box<str>, Box<str>);
 #[derive(Debug, Default)]
 pub struct State {
     pub objects: HashMap<Key, Seen>,
-    /// Objects by the bot that they name, where that is not their own name.
+    /// Objects by the bot that they name, where that is not their own name, and Certificates by the bots that own them.
     pub strays: HashMap<BotName, BTreeSet<(ChildKind, Box<str>)>>,
-    /// Certificates by their namespace: they name no bot, and belong to several.
-    pub certificates: HashMap<Box<str>, BTreeSet<Box<str>>>,
     /// Writes that no watch has shown yet.
     pub unshown: HashMap<Key, Instant>,
 }
@@ -60,12 +58,8 @@ impl State {
 
     pub fn insert(&mut self, key: Key, seen: Seen) {
         self.unindex(&key);
-        let (namespace, name) = key.split();
-        if let Some(bot) = seen.bot(name).filter(|bot| *bot != name) {
-            self.strays.entry((namespace.into(), bot.into())).or_default().insert((key.kind, name.into()));
-        }
-        if key.kind == ChildKind::Certificate {
-            self.certificates.entry(namespace.into()).or_default().insert(name.into());
+        for place in places(&key, &seen) {
+            self.strays.entry(place).or_default().insert((key.kind, key.split().1.into()));
         }
         self.objects.insert(key, seen);
     }
@@ -85,25 +79,23 @@ impl State {
     }
 
     fn unindex(&mut self, key: &Key) {
-        let (namespace, name) = key.split();
-        if key.kind == ChildKind::Certificate
-            && let Some(names) = self.certificates.get_mut(namespace)
-        {
-            names.remove(name);
-            if names.is_empty() {
-                self.certificates.remove(namespace);
-            }
-        }
-        let Some(bot) = self.objects.get(key).and_then(|seen| seen.bot(name)).filter(|bot| *bot != name)
-        else {
-            return;
-        };
-        let place = (namespace.into(), bot.into());
-        if let Some(strays) = self.strays.get_mut(&place) {
-            strays.remove(&(key.kind, name.into()));
-            if strays.is_empty() {
-                self.strays.remove(&place);
+        let stray = (key.kind, key.split().1.into());
+        for place in self.objects.get(key).map(|seen| places(key, seen)).unwrap_or_default() {
+            if let Some(strays) = self.strays.get_mut(&place) {
+                strays.remove(&stray);
+                if strays.is_empty() {
+                    self.strays.remove(&place);
+                }
             }
         }
     }
+}
+
+/// The bots under which an object is found that does not bear its bot's name.
+fn places(key: &Key, seen: &Seen) -> Vec<BotName> {
+    let (namespace, name) = key.split();
+    // By a Certificate's own name no bot is looked for.
+    let is_stray = |bot: &&str| key.kind == ChildKind::Certificate || *bot != name;
+    let bots = seen.bots(key.kind, name).into_iter().filter(is_stray);
+    bots.map(|bot| (namespace.into(), bot.into())).collect()
 }

@@ -145,6 +145,11 @@ impl Hosts {
         users.map(|(_, entry)| entry.owner.clone()).collect()
     }
 
+    /// Whether there is this very bot.
+    pub fn knows(&self, owner: &Owner) -> bool {
+        self.triggers.uid(&owner.bot_ref()).as_deref() == Some(&owner.uid)
+    }
+
     fn look_again(&self, bots: &[Owner]) {
         for bot in bots {
             self.triggers.one(bot.bot_ref(), Cause::Stages);
@@ -390,6 +395,23 @@ mod tests {
         bench.apply("b", None, json!(bench.hosts.claims(&owner("b"))));
         assert_eq!(users(&bench), ["a"]);
         assert_eq!(bench.triggered(), ["a"], "the list of owners is shorter");
+    }
+
+    #[test]
+    fn who_is_refused_makes_way_for_those_who_were_refused_for_its_sake() {
+        let mut bench = Bench::new();
+        for (second, name) in ["a", "b", "c"].into_iter().enumerate() {
+            let path = format!("/{name}");
+            bench.apply(name, Some(issued(&path, "old", "ca")), claimed(&path, second as i64));
+            bench.claim(name, issued(&path, "old", "ca")).unwrap();
+        }
+        assert!(bench.ask("c", issued("/c", "new", "ca")).is_err());
+        bench.ask("a", issued("/a", "new", "ca")).unwrap();
+        bench.triggered();
+        assert!(bench.claim("c", issued("/c", "new", "ca")).is_err(), "b stands against it yet");
+        assert!(bench.claim("b", issued("/b", "old", "ca")).is_err());
+        assert_eq!(bench.triggered(), ["c"]);
+        bench.claim("c", issued("/c", "new", "ca")).unwrap();
     }
 
     #[test]

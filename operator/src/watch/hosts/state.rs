@@ -107,7 +107,10 @@ impl State {
             let claims = entry.iter().flat_map(Entry::claims);
             claims.map(|claim| (claim.host.clone(), claim.path.clone())).collect()
         };
-        let freed = !held(&before).is_subset(&held(&after));
+        let waits = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.waits);
+        // Who is refused stands against nobody any more.
+        let gave_way = !waits(&before) && waits(&after);
+        let freed = gave_way || !held(&before).is_subset(&held(&after));
         let other = before.is_some() && asked(&before) != asked(&after);
         let mut again = BTreeMap::new();
         if freed || other {
