@@ -87,15 +87,10 @@ pub async fn report(bot: &Guarded, owner: &Owner, looked: &Looked, context: &Con
         let wait = Duration::try_from(end.0.duration_since(now.0)).unwrap_or_default();
         context.causes.stages_by(bot_ref.clone(), wait.min(LOOK_AT_CERTIFICATES));
     }
-    let lost = context.leases.losses(&owner.namespace, &owner.name)
-        > context.secrets.answered(&owner.uid).unwrap_or_default();
-    if connection != Connection::Live
-        && lost
-        && looked.outcome == Outcome::Applied
-        && context.causes.rest(&bot_ref).is_none()
-    {
-        context.causes.stages_in(bot_ref, AWAY);
-    }
+    let losses = context.leases.losses(&owner.namespace, &owner.name);
+    let without_agent = connection != Connection::Live && looked.outcome == Outcome::Applied;
+    let rest = context.secrets.rest(&owner.uid, losses).filter(|_| without_agent);
+    context.causes.doubt(&bot_ref, rest.map(|rest| rest.max(AWAY)));
     if let Some(gone) = gone {
         let version = write(owner, AGENT_MANAGER, version, &gone, context).await?;
         context.shares.keep_gone(&owner.uid, version, after);

@@ -308,3 +308,44 @@ async fn the_entry_of_a_creation_is_converted_only_where_a_field_may_have_to_go(
         assert_eq!(calls.iter().filter(of_service).count(), patches, "{known:?}: {calls:#?}");
     }
 }
+
+#[tokio::test]
+async fn a_lease_that_lost_its_labels_is_taken_back() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    let child = build::build(&validate::tests::validated()).unwrap();
+    let mut lease = child.into_iter().find(|child| child.kind == ChildKind::Lease).unwrap().desired;
+    lease["metadata"]["uid"] = json!("child");
+    lease["metadata"]["resourceVersion"] = json!("9");
+    // The watch asks for this one; the bot's name is still there.
+    lease["metadata"]["labels"].as_object_mut().unwrap().remove("app.kubernetes.io/managed-by").unwrap();
+    bench.server.answer("GET", "/leases/", 200, lease);
+    bench.server.answer("POST", "/leases", 409, failure(409, "AlreadyExists", "it is there"));
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let calls = bench.server.calls();
+    let of_lease = |call: &&String| call.starts_with("PATCH") && call.contains("/leases/paper-btc");
+    assert_eq!(calls.iter().filter(of_lease).count(), 1, "{calls:#?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_another_process_made_is_doubted_while_no_agent_trades() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    bench.make_changed(ChildKind::Deployment, |deployment| {
+        let name = crds::contract::api_secret_name(&owner().name, &owner().uid);
+        deployment["metadata"]["annotations"][build::annotation::API_KEY_SECRET] = json!(name);
+    });
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let calls = bench.server.calls();
+    assert!(!calls.iter().any(|call| call.ends_with("/secrets")), "{calls:#?}");
+    let rest = bench.context.causes.rest(&owner().bot_ref()).unwrap();
+    assert!(rest > Duration::from_secs(20) && rest <= Duration::from_secs(120), "{rest:?}");
+    let lease = json!({
+        "metadata": {"namespace": "trading", "name": "paper-btc"},
+        "spec": {"holderIdentity": "pod", "leaseDurationSeconds": 40, "renewTime": Timestamp::now()},
+    });
+    bench.context.leases.observe(&Event::Apply(serde_json::from_value(lease).unwrap()));
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let rest = bench.context.causes.rest(&owner().bot_ref());
+    assert!(rest.is_none_or(|rest| rest <= Duration::from_secs(20)), "it has found its keys: {rest:?}");
+}

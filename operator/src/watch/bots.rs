@@ -155,8 +155,8 @@ mod tests {
         let causes = triggers.causes();
         let context = Arc::new(Context { bots, causes, ..Arc::into_inner(bench.context).unwrap() });
         let mut watch = BotWatch::new(writer, triggers, Arc::clone(&context));
-        let keep = || context.secrets.keep("u", 1);
-        let is_kept = || context.secrets.answered("u").is_some();
+        let keep = || context.secrets.created("u", 1);
+        let is_kept = || context.secrets.rest("u", 1).is_some();
         let again = || bot(|bot| bot["metadata"]["uid"] = "v".into());
 
         watch.take(&Event::Apply(bot(|_| {})));

@@ -20,13 +20,20 @@ struct Pending {
     now: Option<Cause>,
     /// When the stages are due even if nothing happens: a retry.
     at: Option<Instant>,
+    /// When the stages are due unless it is found before that there is no need.
+    doubted: Option<Instant>,
     /// When the status is due that was put off.
     put_off: Option<Instant>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.now.is_none() && self.at.is_none() && self.put_off.is_none()
+        let Self { now, at, doubted, put_off } = self;
+        now.is_none() && at.is_none() && doubted.is_none() && put_off.is_none()
+    }
+
+    fn be_due_by(at: &mut Option<Instant>, wait: Duration) {
+        *at = (*at).into_iter().chain(Instant::now().checked_add(wait)).min();
     }
 }
 
@@ -49,10 +56,20 @@ impl Causes {
 
     /// Makes the stages due after a while, if they are not due sooner.
     pub fn stages_by(&self, bot: BotRef, wait: Duration) {
+        Pending::be_due_by(&mut self.lock().entry(bot).or_default().at, wait);
+    }
+
+    /// Makes the stages due after a while, if they are not due sooner, or takes that back.
+    pub fn doubt(&self, bot: &BotRef, wait: Option<Duration>) {
         let mut waiting = self.lock();
-        let at = &mut waiting.entry(bot).or_default().at;
-        let by = Instant::now().checked_add(wait);
-        *at = (*at).into_iter().chain(by).min();
+        if let Some(wait) = wait {
+            Pending::be_due_by(&mut waiting.entry(bot.clone()).or_default().doubted, wait);
+        } else if let Some(pending) = waiting.get_mut(bot) {
+            pending.doubted = None;
+            if pending.is_empty() {
+                waiting.remove(bot);
+            }
+        }
     }
 
     /// Whether what the status should say may wait: for so long since it was first put off. Then the status stage is
@@ -85,10 +102,10 @@ impl Causes {
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let status = is_due(pending.put_off).then_some(Cause::Status);
-        let stages = is_due(pending.at).then_some(Cause::Stages);
+        let stages = (is_due(pending.at) || is_due(pending.doubted)).then_some(Cause::Stages);
         let cause = pending.now.take().max(status).max(stages);
         if cause == Some(Cause::Stages) {
-            pending.at = None;
+            (pending.at, pending.doubted) = (None, None);
         }
         if pending.is_empty() {
             waiting.remove(bot);
@@ -98,8 +115,8 @@ impl Causes {
 
     /// How long a bot may wait yet, where it is due at some time.
     pub fn rest(&self, bot: &BotRef) -> Option<Duration> {
-        let Pending { now: _, at, put_off } = *self.lock().get(bot)?;
-        let due = at.into_iter().chain(put_off).min()?;
+        let Pending { now: _, at, doubted, put_off } = *self.lock().get(bot)?;
+        let due = at.into_iter().chain(doubted).chain(put_off).min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
@@ -143,6 +160,23 @@ mod tests {
         causes.stages_in(bot.clone(), Duration::ZERO);
         assert_eq!(causes.take(&bot), Some(Cause::Stages));
         assert_eq!(causes.rest(&bot), None);
+    }
+
+    #[test]
+    fn a_doubt_is_due_before_a_later_retry_and_not_at_all_once_it_is_dispelled() {
+        let causes = Causes::default();
+        let bot = BotRef::new("a").within("n");
+        let rest = |causes: &Causes| causes.rest(&bot).map(|rest| rest.as_secs_f64().round());
+        causes.stages_by(bot.clone(), Duration::from_secs(86_400));
+        causes.doubt(&bot, Some(Duration::from_secs(60)));
+        causes.doubt(&bot, Some(Duration::from_secs(120)));
+        assert_eq!(rest(&causes), Some(60.0), "it is not put off");
+        causes.doubt(&bot, None);
+        assert_eq!(rest(&causes), Some(86_400.0));
+        causes.doubt(&bot, Some(Duration::ZERO));
+        assert_eq!(causes.take(&bot), Some(Cause::Stages));
+        causes.doubt(&bot, None);
+        assert!(causes.lock().is_empty(), "nothing is kept of a bot that waits for nothing");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::watch::{
     ChildKind, Children, Connection, Creation, Digest, Leases, Pods, Secrets, Seen, Shown, Unstructured,
 };
 use error::{collision, failed, terminating};
-use step::{Step, decide, share_of};
+use step::{Step, decide, share_of, to_apply};
 
 pub use error::{ApplyError, words};
 
@@ -278,12 +278,15 @@ impl Applier<'_> {
             Step::Terminating => Err(terminating(child.kind, &child.name)),
             Step::Collision => Err(collision(child, &seen)),
             Step::Replace => self.delete(owner, child.kind, &child.name, &seen).await.map(|()| false),
-            Step::Nothing | Step::Remember => {
+            // Of a Lease only its labels are the operator's, and some of those are lost.
+            Step::Nothing | Step::Remember
+                if child.kind != ChildKind::Lease || seen.is_verified(child.hash) =>
+            {
                 self.children.read(child.kind, &existing);
                 self.remember(owner, child, seen.version);
                 Ok(true)
             }
-            Step::Update | Step::Create | Step::Wait => {
+            Step::Nothing | Step::Remember | Step::Update | Step::Create | Step::Wait => {
                 self.update(owner, child, &seen).await?;
                 Ok(true)
             }
@@ -299,11 +302,14 @@ impl Applier<'_> {
             self.convert(owner, child, existing).await?;
         }
         self.make_way(owner, child, existing).await?;
-        let mut desired = child.desired.clone();
-        // Not one that was made anew under the same name since it was looked at.
-        if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("uid".into(), json!(existing.uid.to_string()));
-        }
+        let content = match existing.content() {
+            // It is known to be what was once desired, and may be larger than that.
+            None if child.kind == ChildKind::JournalClaim => {
+                self.newest(owner, child.kind, &child.name).await?.content()
+            }
+            content => content,
+        };
+        let desired = to_apply(child, &existing.uid, &content.unwrap_or_default());
         self.metrics.call(child.kind.as_str(), "patch");
         let answer = api
             .patch(&child.name, &PatchParams::apply(OPERATOR_MANAGER).force(), &Patch::Apply(&desired))
@@ -343,29 +349,21 @@ impl Applier<'_> {
             Err(kube::Error::Api(status)) if status.is_invalid() => {}
             Err(source) => return Err(failed("updating", kind, name, source)),
         }
-        self.metrics.call(kind.as_str(), "get");
-        let newest = self.api(owner, kind).get(name).await;
-        let newest = newest.map_err(|source| failed("reading", kind, name, source))?;
-        let Some(operations) = conversion(&Seen::of(kind, &newest)) else { return Ok(()) };
+        let Some(operations) = conversion(&self.newest(owner, kind, name).await?) else { return Ok(()) };
         let converted = self.patch(owner, kind, name, OPERATOR_MANAGER, operations).await;
         converted.map(drop).map_err(|source| failed("updating", kind, name, source))
     }
 
-    /// Creates the Secret of API keys unless that was answered before. After an agent has gone it is
-    /// tried again: a lost Secret keeps the next pod from starting, and nobody here may look.
+    /// Creates the Secret of API keys unless that was answered before. While no agent trades it is tried again: a lost
+    /// Secret keeps a pod from starting, and nobody here may look.
     async fn secret(&self, owner: &Owner) -> Result<(), ApplyError> {
         let losses = self.leases.losses(&owner.namespace, &owner.name);
-        let answered = self.secrets.answered(&owner.uid).or_else(|| {
-            let deployment =
-                self.children.get(ChildKind::Deployment, &owner.namespace, &child_name(&owner.name))?;
-            let name = api_secret_name(&owner.name, &owner.uid);
-            let known = deployment.deployment()?.api_key_secret.as_deref();
-            let answered = deployment.is_of(owner) && known == Some(name.as_str());
-            answered.then_some(0)
-        });
+        if self.secrets.rest(&owner.uid, losses).is_none() && self.is_noted(owner) {
+            self.secrets.noted(&owner.uid);
+        }
         // An agent that trades has found its keys.
         let lives = self.leases.connection(&owner.namespace, &owner.name) == Connection::Live;
-        if answered.is_some_and(|at| at >= losses || lives) {
+        if self.secrets.rest(&owner.uid, losses).is_some_and(|rest| lives || !rest.is_zero()) {
             return Ok(());
         }
         let secret = build::api_secret(owner, Keys::generate());
@@ -377,8 +375,18 @@ impl Applier<'_> {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {}
             Err(source) => return Err(failed("creating", ChildKind::ApiSecret, &name, source)),
         }
-        self.secrets.keep(&owner.uid, losses);
+        self.secrets.created(&owner.uid, losses);
         Ok(())
+    }
+
+    /// Whether the bot's Deployment says that its Secret was created.
+    fn is_noted(&self, owner: &Owner) -> bool {
+        let name = child_name(&owner.name);
+        let deployment = self.children.get(ChildKind::Deployment, &owner.namespace, &name);
+        let noted =
+            deployment.as_ref().filter(|deployment| deployment.is_of(owner)).and_then(Seen::deployment);
+        noted.and_then(|facts| facts.api_key_secret.as_deref())
+            == Some(api_secret_name(&owner.name, &owner.uid).as_str())
     }
 
     /// Whether an agent of a bot of this name may still trade while the Lease is missing.
@@ -386,6 +394,13 @@ impl Applier<'_> {
         let name = child_name(&owner.name);
         self.children.get(ChildKind::Deployment, &owner.namespace, &name).is_some()
             || self.pods.any(&owner.namespace, &owner.name)
+    }
+
+    /// What the API server itself has of an object.
+    async fn newest(&self, owner: &Owner, kind: ChildKind, name: &str) -> Result<Seen, ApplyError> {
+        self.metrics.call(kind.as_str(), "get");
+        let object = self.api(owner, kind).get(name).await;
+        Ok(Seen::of(kind, &object.map_err(|source| failed("reading", kind, name, source))?))
     }
 
     /// Sends the operations of a JSON patch, which are done together or not at all.

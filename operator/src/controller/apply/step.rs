@@ -1,11 +1,11 @@
 //! What is to be done about a child.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::bot::Owner;
 use super::super::build::Child;
 use super::project::project;
-use crate::watch::{ChildKind, Seen, Shown, Unstructured, metadata_of};
+use crate::watch::{ChildKind, Seen, Shown, Uid, Unstructured, metadata_of, quantity};
 
 /// What is to be done about a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub enum Step {
     Collision,
 }
 
+/// Where a claim says how much room it asks for.
+const SIZE: &str = "/spec/resources/requests/storage";
+
 /// Compares a child as it was built with what exists.
 pub fn decide(owner: &Owner, child: &Child, existing: Option<&Seen>, shown: Shown) -> Step {
     let Some(existing) = existing.filter(|_| shown != Shown::Overdue) else { return Step::Create };
@@ -46,7 +49,7 @@ pub fn decide(owner: &Owner, child: &Child, existing: Option<&Seen>, shown: Show
         return Step::Collision;
     }
     // Its spec is the agent's.
-    let is_fine = child.kind == ChildKind::Lease && existing.bot(&child.name).is_some();
+    let is_fine = child.kind == ChildKind::Lease && existing.bot(&child.name) == Some(&owner.name);
     if is_fine || existing.is_verified(child.hash) {
         return if shown == Shown::Yes { Step::Nothing } else { Step::Wait };
     }
@@ -78,7 +81,30 @@ fn share(content: &Value, child: &Child) -> Value {
             part.insert(key.into(), wanted.clone());
         }
     }
+    if let (true, Some(size)) = (grown(content, child).is_some(), part.pointer_mut(SIZE)) {
+        *size = child.desired.pointer(SIZE).cloned().unwrap_or_default();
+    }
     part
+}
+
+/// What is applied to the child that exists, which has that UID and that content.
+pub fn to_apply(child: &Child, uid: &Uid, content: &Value) -> Value {
+    let mut desired = child.desired.clone();
+    if let (Some(size), Some(wanted)) = (grown(content, child), desired.pointer_mut(SIZE)) {
+        *wanted = size.clone();
+    }
+    // Not to one that was made anew under the same name since it was looked at.
+    if let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("uid".into(), json!(uid.to_string()));
+    }
+    desired
+}
+
+/// The size of a claim that is larger than what was asked for. Somebody has grown it, and it cannot shrink.
+fn grown<'a>(content: &'a Value, child: &Child) -> Option<&'a Value> {
+    let size = content.pointer(SIZE).filter(|_| child.kind == ChildKind::JournalClaim)?;
+    let is_larger = quantity(size)? > quantity(child.desired.pointer(SIZE)?)?;
+    is_larger.then_some(size)
 }
 
 #[cfg(test)]
@@ -88,7 +114,7 @@ mod tests {
     use super::*;
     use crate::controller::build::annotation;
     use crate::watch::{Children, Digest};
-    use serde_json::json;
+    use crds::contract::LABEL_BOT;
 
     struct Bench {
         owner: Owner,
@@ -165,6 +191,38 @@ mod tests {
         assert_eq!(bench.decide(|object| owners(object, own)), Step::Update, "one that has gone");
         let nobodys = |object: &mut Value| object["metadata"]["ownerReferences"] = json!([]);
         assert_eq!(bench.decide(nobodys), Step::Collision);
+    }
+
+    #[test]
+    fn of_a_lease_only_the_label_that_names_its_bot_counts() {
+        let bench = Bench::new(ChildKind::Lease);
+        assert_eq!(bench.decide(|lease| lease["spec"]["holderIdentity"] = json!("pod")), Step::Nothing);
+        assert_eq!(bench.decide(|lease| lease["metadata"]["labels"]["mine"] = json!("x")), Step::Nothing);
+        let others = |lease: &mut Value| lease["metadata"]["labels"][LABEL_BOT] = json!("other");
+        assert_eq!(bench.decide(others), Step::Update);
+    }
+
+    #[test]
+    fn a_claim_that_somebody_has_grown_keeps_its_size_and_one_that_is_smaller_is_grown() {
+        let bench = Bench::new(ChildKind::JournalClaim);
+        let sized = |size: &str| {
+            let size = json!(size);
+            move |claim: &mut Value| claim["spec"]["resources"]["requests"]["storage"] = size
+        };
+        assert_eq!(bench.decide(sized("500Gi")), Step::Remember);
+        assert_eq!(bench.decide(sized("1Mi")), Step::Update);
+        let applied = |change: &dyn Fn(&mut Value)| {
+            let seen = Seen::of(bench.child.kind, &bench.object(change));
+            to_apply(&bench.child, &seen.uid, &seen.content().unwrap()).pointer(SIZE).cloned()
+        };
+        let unlabelled = |claim: &mut Value| {
+            sized("500Gi")(claim);
+            claim["metadata"]["labels"] = json!({});
+        };
+        assert_eq!(bench.decide(unlabelled), Step::Update);
+        assert_eq!(applied(&unlabelled), Some(json!("500Gi")));
+        let smaller = |claim: &mut Value| sized("1Mi")(claim);
+        assert_eq!(applied(&smaller), bench.child.desired.pointer(SIZE).cloned());
     }
 
     #[test]
