@@ -27,6 +27,8 @@ pub struct Call {
     pub code: u16,
     /// When the request arrived, as `2026-01-01T00:00:00.000000Z`: texts of one form, so that they order.
     pub at: String,
+    /// When it was answered, in the same form; of a watch, when it began.
+    pub answered: String,
 }
 
 impl Call {
@@ -87,6 +89,7 @@ struct Event {
     #[serde(default)]
     response_status: Option<Answer>,
     request_received_timestamp: String,
+    stage_timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +137,7 @@ fn parse(line: &str) -> Option<Call> {
         name: object.name,
         code,
         at: event.request_received_timestamp,
+        answered: event.stage_timestamp,
     })
 }
 
@@ -141,7 +145,7 @@ fn parse(line: &str) -> Option<Call> {
 mod tests {
     use super::*;
 
-    const PATCH: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/x","verb":"patch","user":{"username":"u","groups":["g"]},"sourceIPs":["127.0.0.1"],"userAgent":"me/1","objectRef":{"resource":"tradingbots","namespace":"n","name":"a","apiGroup":"g","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:00.000000Z"}"#;
+    const PATCH: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/x","verb":"patch","user":{"username":"u","groups":["g"]},"sourceIPs":["127.0.0.1"],"userAgent":"me/1","objectRef":{"resource":"tradingbots","namespace":"n","name":"a","apiGroup":"g","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:00.250000Z"}"#;
 
     #[test]
     fn a_log_is_read_on_and_never_in_the_middle_of_a_line() {
@@ -152,6 +156,7 @@ mod tests {
         let calls = audit.by("u");
         assert_eq!((calls.len(), calls[0].resource.as_str(), calls[0].code), (1, "tradingbots/status", 200));
         assert!(calls[0].is_write());
+        assert_eq!(calls[0].answered, "2026-01-01T00:00:00.250000Z");
         std::fs::write(&path, format!("{PATCH}\n{PATCH}\n")).unwrap();
         assert_eq!(audit.by("u").len(), 1);
         assert!(audit.by("u").is_empty());

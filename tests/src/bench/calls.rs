@@ -117,6 +117,7 @@ mod tests {
             name: "a".into(),
             code,
             at: String::new(),
+            answered: String::new(),
         };
         let counted = Calls::of(&[
             call("create", "leases", "bench", 201),

@@ -49,6 +49,8 @@ pub struct Proxy {
 struct Shared {
     client: Client,
     course: Mutex<Option<Course>>,
+    /// A part of the paths to which nothing is written.
+    held: Mutex<Option<String>>,
     seen: Mutex<Vec<Seen>>,
     /// Changes when the plan does: what hangs is reset.
     changes: watch::Sender<u64>,
@@ -77,6 +79,7 @@ impl Proxy {
             let shared = Arc::new(Shared {
                 client: Client::try_from(config).expect("a client"),
                 course: Mutex::default(),
+                held: Mutex::default(),
                 seen: Mutex::default(),
                 changes: watch::Sender::default(),
                 unrest: watch::Sender::default(),
@@ -99,9 +102,15 @@ impl Proxy {
         self.shared.unrest.send_modify(|count| *count += 1);
     }
 
+    /// From now on writes to paths that contain this are not passed on and never answered, whatever else is on.
+    pub fn hold(&self, part: &str) {
+        *lock(&self.shared.held) = Some(part.to_owned());
+    }
+
     /// From now on requests are only passed on, and what hangs is reset.
     pub fn end(&self) {
         *lock(&self.shared.course) = None;
+        *lock(&self.shared.held) = None;
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
@@ -141,6 +150,12 @@ impl Shared {
         let mut changes = self.changes.subscribe();
         let unrest = self.unrest.subscribe();
         let kind = Kind::of(request.method(), request.uri().query().unwrap_or_default());
+        if kind == Kind::Write && self.is_held(request.uri().path()) {
+            self.record(kind, &request, Some(Fault::Hang));
+            // Until the faults end or the client has gone, which drops this.
+            changes.changed().await.ok();
+            return Err(Reset);
+        }
         let lot = self.lot(kind, request.method(), &request);
         let message = "faulted on purpose";
         match lot {
@@ -191,13 +206,21 @@ impl Shared {
     fn lot(&self, kind: Kind, method: &Method, request: &Request<Incoming>) -> Option<(Fault, u64)> {
         let lot =
             lock(&self.course).as_mut().and_then(|course| course.next(kind, method, request.uri().path()));
+        self.record(kind, request, lot.map(|(fault, _)| fault));
+        lot
+    }
+
+    fn is_held(&self, path: &str) -> bool {
+        lock(&self.held).as_ref().is_some_and(|part| path.contains(part))
+    }
+
+    fn record(&self, kind: Kind, request: &Request<Incoming>, fault: Option<Fault>) {
         lock(&self.seen).push(Seen {
-            method: method.to_string(),
+            method: request.method().to_string(),
             target: request.uri().to_string(),
             watch: kind == Kind::Watch,
-            fault: lot.map(|(fault, _)| fault),
+            fault,
         });
-        lot
     }
 
     async fn whole(&self, request: Request<Incoming>) -> Result<Response<Bytes>, Reset> {

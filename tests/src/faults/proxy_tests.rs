@@ -175,6 +175,26 @@ fn what_hangs_is_reset_when_the_faults_end() {
 }
 
 #[test]
+fn what_is_held_hangs_alone_and_is_never_done() {
+    let bench = Bench::new();
+    bench.proxy.hold("/things/a");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| bench.ask(Method::POST, "/things/a/status"));
+        while bench.proxy.seen().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for (method, target) in [(Method::GET, "/things/a"), (Method::POST, "/things/b")] {
+            assert!(bench.ask(method, target).is_some(), "{target}");
+        }
+        assert!(!waiting.is_finished());
+        bench.proxy.end();
+        assert!(waiting.join().unwrap().is_none());
+    });
+    assert_eq!(bench.asked(), 2);
+    assert!(bench.ask(Method::POST, "/things/a/status").is_some(), "it is over");
+}
+
+#[test]
 fn what_drips_is_whole_and_slow() {
     let bench = Bench::new();
     bench.only(Fault::Drip);

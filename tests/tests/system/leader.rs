@@ -15,14 +15,14 @@ use tests::{repository, wait};
 
 const SELECTOR: &str = "app.kubernetes.io/name=tradingbot-operator";
 
-const LEASE: &str = "lease/tradingbot-operator";
+pub(crate) const LEASE: &str = "lease/tradingbot-operator";
 
-fn bot(name: &str) -> Value {
+pub(crate) fn bot(name: &str) -> Value {
     tests::bot::btc("default", name)
 }
 
 /// A control plane with sample bars.
-fn cluster() -> Cluster {
+pub(crate) fn cluster() -> Cluster {
     let cluster = Cluster::control_plane();
     let bars = repository("examples/data");
     cluster.run(&["apply", "-k", bars.to_str().expect("a path in UTF-8")]);
@@ -30,23 +30,29 @@ fn cluster() -> Cluster {
 }
 
 fn candidate(cluster: &Cluster, name: &str, server: Option<String>) -> Operator {
-    let args = ["--leader-election", "--lease-name", "tradingbot-operator", "--name", name];
-    let operator = Operator::start_with(
-        cluster,
-        Options { args: args.map(str::to_owned).into(), server, ..Options::default() },
-    );
+    let mut operator = prepared(cluster, name, server, 4);
+    operator.spawn();
     operator.await_ready();
     operator
 }
 
+/// A candidate that was not started yet, and how many seconds its Lease lasts.
+pub(crate) fn prepared(cluster: &Cluster, name: &str, server: Option<String>, seconds: u16) -> Operator {
+    let seconds = seconds.to_string();
+    let args = ["--leader-election", "--lease-name", "tradingbot-operator", "--name", name];
+    let args = [&args[..], &["--lease-duration", &seconds]].concat();
+    let args = args.into_iter().map(str::to_owned).collect();
+    Operator::prepare(cluster, Options { args, server, ..Options::default() })
+}
+
 /// The name of the holder: what comes before the random part of its identity.
-fn holder(cluster: &Cluster) -> Option<String> {
+pub(crate) fn holder(cluster: &Cluster) -> Option<String> {
     let lease = cluster.get(OPERATOR_NAMESPACE, LEASE)?;
     let (name, _) = lease["spec"]["holderIdentity"].as_str()?.rsplit_once('_')?;
     Some(name.to_owned())
 }
 
-fn await_holder(cluster: &Cluster, name: &str) {
+pub(crate) fn await_holder(cluster: &Cluster, name: &str) {
     wait::until(&format!("{name} leads"), || match holder(cluster) {
         Some(found) if found == name => Ok(()),
         other => Err(format!("{other:?}")),
@@ -75,17 +81,17 @@ fn writers(calls: &[Call]) -> BTreeSet<String> {
     calls.iter().filter(|call| call.is_write() && !is_election(call)).map(name_of).collect()
 }
 
-fn is_election(call: &Call) -> bool {
+pub(crate) fn is_election(call: &Call) -> bool {
     call.namespace == OPERATOR_NAMESPACE && call.resource == "leases"
 }
 
-fn name_of(call: &Call) -> String {
+pub(crate) fn name_of(call: &Call) -> String {
     let identity = call.agent.rsplit_once('(').expect("a User-Agent with an identity").1;
     identity.rsplit_once('_').expect("a name and a random part").0.to_owned()
 }
 
 /// A process's terms, from the answers to writes of the Lease: none of another's writes may have arrived within.
-fn assert_one_writes_at_a_time(calls: &[Call]) {
+pub(crate) fn assert_one_writes_at_a_time(calls: &[Call]) {
     let mut calls: Vec<&Call> = calls.iter().filter(|call| call.is_write()).collect();
     calls.sort_by(|a, b| a.at.cmp(&b.at));
     let mut leader = None;

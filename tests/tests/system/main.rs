@@ -12,6 +12,7 @@ mod manifests;
 mod mistakes;
 mod node;
 mod rights;
+mod shutdown;
 mod status;
 mod tls;
 mod upgrade;
