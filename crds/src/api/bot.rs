@@ -33,6 +33,11 @@ use crate::config::{AssetSpec, ExitsSpec, FeedSpec, ModelsSpec, RiskSpec, Schedu
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Suspended",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ReconciliationSuspended\")].status"
+    ),
     printcolumn(name = "State", type_ = "string", json_path = ".status.summary.state"),
     printcolumn(name = "Venue", type_ = "string", json_path = ".status.summary.venues"),
     printcolumn(name = "Loop", type_ = "string", json_path = ".status.agent.loop"),

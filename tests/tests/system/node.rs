@@ -9,8 +9,8 @@ use tests::cluster::{Cluster, OPERATOR_NAMESPACE};
 use tests::local::{Local, sample_bars};
 use tests::{repository, wait};
 
-/// One cluster for all tests of this file; each works in a namespace of its own.
-fn cluster() -> &'static Cluster {
+/// One cluster for all tests of this file and of those beside it; each works in a namespace of its own.
+pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::with_operator)
 }
@@ -35,7 +35,7 @@ fn bot(cluster: &Cluster, namespace: &str, name: &str) -> Value {
 }
 
 /// The one pod of a bot that is not on its way out.
-fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+pub(crate) fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Value {
     wait::until("there is one pod", || {
         let label = format!("trading.three-rivers-tech.com/bot={name}");
         let list: Value =
@@ -103,7 +103,7 @@ fn a_bot_that_is_applied_becomes_ready_trades_and_tells_its_story() {
 
     let table = cluster.run(&["get", "tb", "-n", namespace]);
     let (header, row) = table.split_once('\n').expect("a header and a row");
-    for column in ["READY", "STATE", "VENUE", "LOOP", "POSITIONS", "EQUITY", "DAY P&L", "AGE"] {
+    for column in ["READY", "SUSPENDED", "STATE", "VENUE", "LOOP", "POSITIONS", "EQUITY", "DAY P&L", "AGE"] {
         assert!(header.contains(column), "{column} is not in {header}");
     }
     let equity = traded["status"]["account"]["equity"].as_str().expect("a decimal");
