@@ -17,10 +17,14 @@ files() {
 }
 certs=$(files cert-manager github.com/cert-manager/cert-manager)
 monitors=$(files prometheus-operator github.com/prometheus-operator/prometheus-operator)
+sources=$(files flux github.com/fluxcd/source-controller)
+kustomizations=$(files flux github.com/fluxcd/kustomize-controller)
 cargo run --quiet -p tests --bin kubeconform-schemas -- \
   "$module/api/openapi-spec/swagger.json" "$schemas" crds/yaml/*.yaml \
   "$certs"/deploy/crds/cert-manager.io_{certificates,clusterissuers,issuers}.yaml \
-  "$monitors"/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
+  "$monitors"/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml \
+  "$sources"/config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml \
+  "$kustomizations"/config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml
 
 check() {
   "$kubeconform" -strict -summary -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" -
@@ -33,9 +37,10 @@ for values in $chart/ci/*.yaml; do
   "$helm" template tradingbot-operator $chart --namespace tradingbot-system --values "$values" | check
 done
 echo "examples"
-for example in examples/*.yaml examples/tls/*.yaml; do
+for example in examples/*.yaml examples/tls/*.yaml examples/flux/*.yaml; do
   # Documents need a separator of their own when files are joined.
   echo '---'
   cat "$example"
 done | check
 "$kubectl" kustomize examples/data | check
+"$kubectl" kustomize examples/argocd | check

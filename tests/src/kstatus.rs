@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::cluster::condition;
 
-/// The answer of kstatus for one object.
+/// What a program says of one object.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
-pub struct Kstatus {
-    /// `Current`, `InProgress`, `Failed`, `Terminating` or `Unknown`.
+pub struct Judgement {
+    /// Of kstatus: `Current`, `InProgress`, `Failed`, `Terminating` or `Unknown`.
     pub status: String,
     /// Why.
     pub message: String,
@@ -21,21 +21,25 @@ pub struct Kstatus {
 /// What the real library says of each object, in the order given.
 ///
 /// Starting the program costs more than an object does: pass all that are to be judged at once.
-pub fn of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Vec<Kstatus> {
-    let mut child = Command::new(lab::tools::path("kstatus").expect("kstatus"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("kstatus runs");
+pub fn of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Vec<Judgement> {
+    judged(Command::new(lab::tools::path("kstatus").expect("kstatus")), objects)
+}
+
+/// What a program that reads an object a line says of each.
+pub(crate) fn judged<'a>(
+    mut program: Command,
+    objects: impl IntoIterator<Item = &'a Value>,
+) -> Vec<Judgement> {
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program runs");
     // `Value` prints without line breaks.
     let lines: String = objects.into_iter().map(|object| format!("{object}\n")).collect();
     let mut input = child.stdin.take().expect("a pipe");
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
-    let output = child.wait_with_output().expect("kstatus ends");
-    writer.join().expect("no panic").expect("kstatus reads its input");
-    assert!(output.status.success(), "kstatus refused an object");
-    let said = String::from_utf8(output.stdout).expect("kstatus prints UTF-8");
-    said.lines().map(|line| serde_json::from_str(line).expect("kstatus prints JSON")).collect()
+    let output = child.wait_with_output().expect("the program ends");
+    writer.join().expect("no panic").expect("the program reads its input");
+    assert!(output.status.success(), "{program:?} refused an object");
+    let said = String::from_utf8(output.stdout).expect("the program prints UTF-8");
+    said.lines().map(|line| serde_json::from_str(line).expect("the program prints JSON")).collect()
 }
 
 /// What kstatus should say of a bot.

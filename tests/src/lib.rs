@@ -1,6 +1,7 @@
 //! Fixtures of the system tests.
 
 pub mod account;
+pub mod argocd;
 pub mod audit;
 pub mod bench;
 pub mod bot;

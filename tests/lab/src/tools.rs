@@ -146,6 +146,12 @@ const FAMILIES: &[Family] = &[
         tools: &[("kstatus", "./kstatus")],
     },
     Family {
+        name: "argocd",
+        module: "github.com/yuin/gopher-lua",
+        ldflags: "-s -w",
+        tools: &[("argo-health", "./argo-health")],
+    },
+    Family {
         name: "cert-manager",
         module: "github.com/cert-manager/cert-manager",
         ldflags: "-s -w -X github.com/cert-manager/cert-manager/pkg/util.AppVersion={version}",

@@ -1,12 +1,13 @@
-//! Has kstatus judge every state of every bot that the tests met: `judge-statuses FOLDER`, of files that
-//! `TRADINGBOT_STATES=FOLDER` left there. Flux and Helm must take each for what it is, and none may contradict itself.
+//! Has kstatus and Argo CD's health script judge every state of every bot that the tests met: `judge-statuses FOLDER`, of
+//! files that `TRADINGBOT_STATES=FOLDER` left there. Flux, Helm and Argo CD must take each for what it is, and none may
+//! contradict itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use tests::{kstatus, record};
+use tests::{argocd, kstatus, record};
 
 /// Who may write a status: what others wrote says nothing about us.
 const WRITERS: [&str; 2] = ["tradingbot-operator", "tradingbot-agent"];
@@ -47,7 +48,14 @@ fn main() -> anyhow::Result<()> {
             states.len()
         );
     }
-    println!("kstatus judged {} different ones of {count} states: {judged:?}", states.len());
+    let healths = argocd::judge(&states).map_err(|wrong| anyhow::anyhow!("{}", wrong.join("\n")))?;
+    for health in ["Healthy", "Progressing", "Degraded", "Suspended"] {
+        ensure!(healths.contains_key(health), "none of {} states is {health}", states.len());
+    }
+    println!(
+        "kstatus judged {} different ones of {count} states: {judged:?}; Argo CD: {healths:?}",
+        states.len()
+    );
     Ok(())
 }
 

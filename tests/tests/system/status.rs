@@ -9,7 +9,7 @@ use tests::cluster::{Cluster, condition};
 use tests::faker::{Faker, Options};
 use tests::operator::Operator;
 use tests::record::Record;
-use tests::{kstatus, wait};
+use tests::{argocd, kstatus, wait};
 
 struct Bench {
     record: Record,
@@ -64,13 +64,22 @@ impl Bench {
         })
     }
 
-    /// What the operator asked about the bot named `a` since the last look, once it asks nothing more.
+    /// What `kubectl get` shows of a bot under `SUSPENDED`.
+    fn suspended_column(&self, name: &str) -> String {
+        let table = self.cluster.run(&["get", "tb", name]);
+        let (header, row) = table.split_once('\n').expect("a header and a row");
+        let begin = header.find("SUSPENDED").expect("the column");
+        let end = header.find("STATE").expect("the next column");
+        row[begin..end].trim().to_owned()
+    }
+
+    /// What the operator asked about the bot named `a` and its children since the last look, once it asks nothing more.
     fn calls(&mut self) -> Vec<Call> {
         let mut calls = Vec::new();
         loop {
             std::thread::sleep(Duration::from_millis(1500));
             let mut more = self.audit.by(&Operator::user());
-            more.retain(|call| call.name == "a" || call.name.starts_with("a."));
+            more.retain(|call| is_of(&call.name, "a"));
             if more.is_empty() {
                 break calls;
             }
@@ -87,6 +96,11 @@ impl Bench {
     fn reconciles(&self) -> f64 {
         self.operator.metric("tradingbot_operator_reconciles_total", &[])
     }
+}
+
+/// Whether a name is that of a bot, or of a child (`a-api-0f7b1a52`) or an Event (`a.18f0c2`) of it.
+fn is_of(name: &str, bot: &str) -> bool {
+    name.strip_prefix(bot).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
 }
 
 fn manifest(name: &str) -> Value {
@@ -231,6 +245,8 @@ fn judge(states: &[Value]) {
         seen.insert(said.status);
     }
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["Current", "Failed", "InProgress"]);
+    let healths = argocd::judge(states).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    assert_eq!(healths.into_keys().collect::<Vec<_>>(), ["Degraded", "Healthy", "Progressing"]);
     judge_words(states);
 }
 
@@ -280,8 +296,10 @@ fn a_suspended_bot_is_left_alone_and_limits_do_not_wait_for_bars() {
     let mut bench = Bench::start();
     bench.cluster.apply(&manifest("a").to_string());
     let first = bench.ready("a");
+    assert_eq!(bench.suspended_column("a"), "", "nobody is told of what is as usual");
     bench.patch("a", &json!({"spec": {"reconciliation": "Suspended"}}));
     bench.with_reason("a", "ReconciliationSuspended", "Suspended");
+    assert_eq!(bench.suspended_column("a"), "True");
     bench.calls();
     bench.cluster.run(&["delete", "service/a"]);
     bench.patch("a", &json!({"spec": {"risk": {"confidenceFloor": 82}}}));
