@@ -6,6 +6,7 @@ use std::process::Command;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+use super::pair::SelfSigned;
 use crate::local::free_port;
 use crate::process::{Server, ending_with_this_thread};
 use crate::wait;
@@ -70,14 +71,7 @@ impl Acme {
     /// many seconds their certificates are valid.
     pub fn start(folder: &Path, dns: &Dns, http: u16, profiles: &[(&str, u64)]) -> Self {
         let (port, management) = (free_port(), free_port());
-        let (key, certificate) = (folder.join("acme.key"), folder.join("acme.crt"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"])
-            .args(["-days", "2", "-subj", "/CN=acme", "-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-keyout".as_ref(), key.as_os_str(), "-out".as_ref(), certificate.as_os_str()])
-            .output()
-            .expect("openssl runs");
-        assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+        let pair = SelfSigned::make(folder, "acme", "IP:127.0.0.1");
         let profiles: serde_json::Map<String, Value> = profiles
             .iter()
             .map(|(name, seconds)| {
@@ -87,7 +81,7 @@ impl Acme {
         let config = json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": certificate, "privateKey": key,
+            "certificate": pair.certificate, "privateKey": pair.key,
             "httpPort": http, "tlsPort": free_port(),
             "keyAlgorithm": "ecdsa",
             "retryAfter": {"authz": 1, "order": 1},

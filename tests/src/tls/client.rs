@@ -1,6 +1,6 @@
 //! What a person sees who opens an address: curl and openssl, with port 80 and 443 of every host led to nginx.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Nginx;
@@ -35,6 +35,26 @@ pub struct Certificate {
     pub not_after: String,
     /// The names it is for, as openssl prints them.
     pub names: String,
+}
+
+impl Certificate {
+    /// The first certificate of a file of PEM.
+    ///
+    /// # Errors
+    /// What openssl says of a file that has none.
+    pub fn read(file: &Path) -> Result<Self, String> {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["x509", "-noout", "-serial", "-dates", "-dateopt", "iso_8601", "-in"]).arg(file);
+        let said = output(openssl.args(["-ext", "subjectAltName"]))?;
+        let value =
+            |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::to_owned);
+        Ok(Self {
+            serial: value("serial=").ok_or("no serial number")?,
+            not_before: value("notBefore=").ok_or("no begin")?.replace(' ', "T"),
+            not_after: value("notAfter=").ok_or("no end")?.replace(' ', "T"),
+            names: said.lines().last().unwrap_or_default().trim().to_owned(),
+        })
+    }
 }
 
 impl Browser {
@@ -74,17 +94,7 @@ impl Browser {
         let length = shown[begin..].find(end).ok_or("half a certificate")?;
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), &shown[begin..begin + length + end.len()]).expect("a file");
-        let mut openssl = Command::new("openssl");
-        openssl.args(["x509", "-noout", "-serial", "-dates", "-dateopt", "iso_8601", "-in"]).arg(file.path());
-        let said = output(openssl.args(["-ext", "subjectAltName"]))?;
-        let value =
-            |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::to_owned);
-        Ok(Certificate {
-            serial: value("serial=").ok_or("no serial number")?,
-            not_before: value("notBefore=").ok_or("no begin")?.replace(' ', "T"),
-            not_after: value("notAfter=").ok_or("no end")?.replace(' ', "T"),
-            names: said.lines().last().unwrap_or_default().trim().to_owned(),
-        })
+        Certificate::read(file.path())
     }
 
     fn openssl(&self, host: &str) -> Command {

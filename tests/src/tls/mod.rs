@@ -13,8 +13,10 @@ mod cert_manager;
 mod client;
 mod ingress;
 mod nginx;
+mod pair;
 
 pub use acme::{Acme, Dns};
 pub use cert_manager::{CertManager, crds, gateway_api_crds, install_crds};
 pub use client::{Answer, Browser, Certificate};
 pub use nginx::Nginx;
+pub use pair::SelfSigned;

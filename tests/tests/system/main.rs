@@ -15,5 +15,6 @@ mod rights;
 mod shutdown;
 mod status;
 mod tls;
+mod tls_secret;
 mod upgrade;
 mod writes;
