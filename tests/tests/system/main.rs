@@ -2,6 +2,7 @@
 
 mod bad_objects;
 mod claims;
+mod definitions;
 mod expose;
 mod faker;
 mod faults;
