@@ -43,7 +43,7 @@ test: deps programs ## unit tests, and system tests on a real cluster (NODE=no: 
 	cargo test --quiet
 	NODE=$(NODE) tests/run.sh "$(TARGET)"
 
-test-faults: deps programs ## bad answers and kill -9 of operator, API server and etcd, 200 times (KILLS=…, SEED=…)
+test-faults: deps programs ## orders as in test-orders, then bad answers and 200 kill -9 (FAULT=…, KILLS=…, SEED=…)
 	@$(MAKE) test-orders SEED=
 	TRADINGBOT_BINARIES="$(abspath $(TARGET))/release" TRADINGBOT_KILLS=$(or $(KILLS),200) \
 	  TRADINGBOT_SEED=$(or $(SEED),$(shell date +%s)) TRADINGBOT_FAULT=$(or $(FAULT),each) \

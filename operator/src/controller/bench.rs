@@ -29,7 +29,7 @@ pub(crate) struct Server(Arc<Mutex<State>>);
 
 struct State {
     answers: Vec<Answer>,
-    calls: Vec<String>,
+    calls: Vec<(String, Value)>,
     version: u64,
     held: Option<(&'static str, CancellationToken)>,
 }
@@ -56,6 +56,11 @@ impl Server {
 
     /// What it was asked since this was last called, but for lists and watches.
     pub(crate) fn calls(&self) -> Vec<String> {
+        self.sent().into_iter().map(|(call, _)| call).collect()
+    }
+
+    /// The same with what was sent, as JSON.
+    pub(crate) fn sent(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.0.lock().unwrap().calls)
     }
 
@@ -89,7 +94,8 @@ impl Server {
         let mut state = self.0.lock().unwrap();
         let is_list = query.contains("limit=");
         if !is_list {
-            state.calls.push(format!("{method} {path}"));
+            let sent = serde_json::from_slice(&body).unwrap_or_default();
+            state.calls.push((format!("{method} {path}"), sent));
         }
         let (code, answer) = answer.unwrap_or_else(|| match method {
             "GET" if is_list => (StatusCode::OK, list(json!([]))),

@@ -349,3 +349,19 @@ async fn a_secret_that_another_process_made_is_doubted_while_no_agent_trades() {
     let rest = bench.context.causes.rest(&owner().bot_ref());
     assert!(rest.is_none_or(|rest| rest <= Duration::from_secs(20)), "it has found its keys: {rest:?}");
 }
+
+#[tokio::test]
+async fn what_a_former_bot_left_is_deleted_and_not_what_was_made_under_its_name_since() {
+    let mut bench = Bench::with_bars().await;
+    let bot = bench.show(|_| {});
+    bench.make_changed(ChildKind::Service, |service| {
+        service["metadata"]["ownerReferences"][0]["uid"] = json!("a former bot's");
+    });
+    look(&bench, &bot, Cause::Stages).await.unwrap();
+    let sent = bench.server.sent();
+    let of_service =
+        |call: &str| sent.iter().find(|(sent, _)| sent.starts_with(call) && sent.contains("/services"));
+    let (_, deletion) = of_service("DELETE").unwrap_or_else(|| panic!("{sent:#?}"));
+    assert_eq!(deletion["preconditions"], json!({"uid": "child"}));
+    assert!(of_service("POST").is_some(), "and made anew: {sent:#?}");
+}
