@@ -2,7 +2,7 @@
 //! alone, and nothing else is written.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -528,4 +528,14 @@ fn deep_equal_endless_updates_do_not_happen_at_rest_nor_after_a_restart() {
     assert!(calls.len() <= 2 && calls.iter().all(|call| call.resource == "deployments"), "{calls:#?}");
     assert_eq!(place.versions("one")[..6], versions.0[..6], "all but the Deployment");
     assert_eq!(place.versions("two"), versions.1);
+    // For a minute nothing is asked, while other tests work on the same cluster: but that no agent has come to show
+    // that the Secret of its keys is there, which only a refusal tells.
+    let _shared = RwLockWriteGuard::downgrade(operator);
+    let versions = (place.versions("one"), place.versions("two"));
+    audit.calls();
+    std::thread::sleep(Duration::from_secs(60));
+    let mut calls = audit.by(&Operator::user());
+    calls.retain(|call| call.namespace == namespace && !(call.resource == "secrets" && call.code == 409));
+    assert_eq!(calls, []);
+    assert_eq!((place.versions("one"), place.versions("two")), versions);
 }
