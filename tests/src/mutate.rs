@@ -11,6 +11,9 @@ pub struct Mutant {
     pub what: String,
     /// The part of the spec in which it was done, such as `risk`; empty for the spec itself.
     pub section: String,
+    /// Where a value is wrong by itself: its path within the spec, with `[]` for any member of a list. None where it is
+    /// wrong beside others, or where something is missing or not known.
+    pub path: Option<String>,
     /// Whether nobody could take it for right.
     pub surely_bad: bool,
 }
@@ -52,7 +55,9 @@ fn visit(spec: &Value, place: &str, node: &Value, all: &mut Vec<Mutant>) {
         let mut changed = spec.clone();
         *changed.pointer_mut(place).expect("a place") = value.clone();
         let shown: String = value.to_string().chars().take(60).collect();
-        all.push(mutant(changed, place, format!("{kind}: {place} = {shown}"), surely_bad));
+        let mut mutant = mutant(changed, place, format!("{kind}: {place} = {shown}"), surely_bad);
+        mutant.path = ["type", "range", "unicode", "empty", "size"].contains(&kind).then(|| path(place));
+        all.push(mutant);
     }
     match node {
         Value::Object(members) => {
@@ -88,7 +93,31 @@ fn visit(spec: &Value, place: &str, node: &Value, all: &mut Vec<Mutant>) {
 
 fn mutant(spec: Value, place: &str, what: String, surely_bad: bool) -> Mutant {
     let section = place.split('/').nth(1).unwrap_or_default().to_owned();
-    Mutant { spec, what, section, surely_bad }
+    Mutant { spec, what, section, path: None, surely_bad }
+}
+
+/// Where a person's own words are the keys.
+const MAPS: [&str; 4] = [
+    "/agent/nodeSelector/",
+    "/agent/resources/requests/",
+    "/agent/resources/limits/",
+    "/expose/ingress/annotations/",
+];
+
+/// `assets[].pair` for `/assets/0/pair`; of a member of a map the map, whose keys are named in more than one way.
+fn path(place: &str) -> String {
+    let mut path = String::new();
+    let is_of_map = MAPS.iter().any(|map| place.starts_with(map));
+    let parts = place.split('/').count() - usize::from(is_of_map);
+    for part in place.split('/').take(parts).skip(1) {
+        if part.parse::<usize>().is_ok() {
+            path += "[]";
+        } else {
+            let dot = if path.is_empty() { "" } else { "." };
+            path = format!("{path}{dot}{}", part.replace("~1", "/").replace("~0", "~"));
+        }
+    }
+    path
 }
 
 fn replacements(place: &str, node: &Value) -> Vec<(&'static str, Value, bool)> {

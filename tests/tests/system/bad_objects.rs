@@ -153,6 +153,20 @@ fn await_verdicts(
     })
 }
 
+/// A message with `[]` for any member of a list: it may be named by its number, its name or its pair.
+fn whichever(message: &str) -> String {
+    let mut rest = message;
+    let mut all = String::new();
+    while let Some(begin) = rest.find('[') {
+        let (before, from) = rest.split_at(begin + 1);
+        all += before;
+        // Other brackets are those of a list of mistakes.
+        let is_member = before[..begin].ends_with(char::is_alphanumeric);
+        rest = from.find(']').filter(|_| is_member).map_or(from, |end| &from[end..]);
+    }
+    all + rest
+}
+
 /// What exists of each bot.
 fn made(cluster: &Cluster, namespace: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut made = BTreeMap::<String, BTreeSet<String>>::new();
@@ -187,10 +201,22 @@ fn check(
             let missed =
                 ["feeds", "venues"].contains(&mutant.section.as_str()) && message.contains("spec.assets[");
             // What is wrong with the spec itself shows in any part of it.
-            let named = match mutant.section.as_str() {
-                "" => message.contains("spec"),
-                "feeds" if message.contains("ConfigMaps") => true,
-                section => message.contains(&format!("spec.{section}")),
+            let named = match (&mutant.path, mutant.section.as_str()) {
+                (_, "") => message.contains("spec"),
+                (_, "feeds") if message.contains("ConfigMaps") => true,
+                // The API server's words, of what it cannot even check.
+                (_, section) if message.contains("StatusFailed") => {
+                    message.contains(&format!("spec.{section}"))
+                }
+                // Of a feed that cannot be read only the feed is known.
+                (Some(_), "feeds") => whichever(message).contains("spec.feeds[]"),
+                (Some(path), section) => {
+                    let message = whichever(message);
+                    // A member of a union that cannot be read is named as a whole.
+                    message.contains(&format!("spec.{path}"))
+                        || message.contains(&format!("spec.{section}[]: "))
+                }
+                (None, section) => message.contains(&format!("spec.{section}")),
             };
             if !named && !missed {
                 wrong.push(format!("{name} ({}) is explained without the path: {message}", mutant.what));
