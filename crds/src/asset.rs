@@ -27,7 +27,8 @@ pub struct Asset {
 }
 
 /// The kind of market an asset trades in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum AssetClass {
     /// Always open.
     Crypto,

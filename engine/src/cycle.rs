@@ -5,13 +5,14 @@ use rust_decimal::Decimal;
 
 use crate::asset_state::Pending;
 use crate::decimal::from_f64;
+use crate::decision::Ruling;
 use crate::engine::Engine;
 use crate::id::Id;
 use crate::market::Freshness;
-use crate::output::{Decision, Order, OrderStatus, Outcome, Output, Role};
+use crate::output::{Decision, Order, OrderStatus, Output, Role};
 use crate::panel::{Action, Brief, DECISION_TIMEFRAME, Panel, Verdict, field, legal_actions};
 use crate::risk::{
-    Budget, Candidate, Exposure, Gate, Limits, Operation, Plan, Reason, Rejection, assess_exit,
+    Asked, Budget, Candidate, Exit, Exposure, Gate, Hearing, Limits, Operation, Plan, Reason, Rejection,
 };
 use crate::states::LoopState;
 
@@ -47,11 +48,9 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         let mut actionable = Vec::new();
         for index in due {
             let Some(deliberation) = self.deliberate(index, now) else { continue };
-            let Verdict { action, empty_chair, .. } = deliberation.verdict;
-            match (empty_chair, action) {
-                (Some(_), _) => self.decide(deliberation, Outcome::Abstained, None, None, out),
-                (None, Action::Hold) => self.decide(deliberation, Outcome::Hold, None, None, out),
-                (None, _) => actionable.push(deliberation),
+            match Ruling::unasked(&deliberation.verdict) {
+                Some(ruling) => self.decide(deliberation, ruling, out),
+                None => actionable.push(deliberation),
             }
         }
         if actionable.is_empty() {
@@ -63,19 +62,20 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         let mut orders = Vec::new();
         let mut by_message = Vec::new();
         for deliberation in actionable {
-            match self.gate(&deliberation, now) {
-                Err(rejection) => self.decide(deliberation, Outcome::Rejected, Some(rejection), None, out),
+            let (hearing, answer) = self.gate(&deliberation, now);
+            match answer {
+                Err(rejection) => self.decide(deliberation, Ruling::rejected(rejection, hearing), out),
                 Ok(pending) => {
-                    let (plan, index) = (pending.plan.clone(), deliberation.index);
-                    if self.answers_by_message(index) {
-                        by_message.push((index, pending.clone()));
+                    let ruling = Ruling::approved(pending.plan.clone(), hearing);
+                    if self.answers_by_message(deliberation.index) {
+                        by_message.push((deliberation.index, pending.clone()));
                     } else {
                         orders.push(pending.order.clone());
                     }
-                    if let Some(state) = self.state.assets.get_mut(index) {
+                    if let Some(state) = self.state.assets.get_mut(deliberation.index) {
                         state.pending = Some(pending);
                     }
-                    self.decide(deliberation, Outcome::Approved, None, plan, out);
+                    self.decide(deliberation, ruling, out);
                 }
             }
         }
@@ -115,55 +115,63 @@ impl<P: Panel, G: Gate> Engine<P, G> {
     fn decide(
         &mut self,
         Deliberation { brief, verdict, .. }: Deliberation,
-        outcome: Outcome,
-        rejection: Option<Rejection>,
-        plan: Option<Plan>,
+        ruling: Ruling,
         out: &mut Vec<Output>,
     ) {
-        let decision = Decision {
-            id: Id::decision(&self.identity, &brief.asset, brief.at),
-            at: brief.at,
-            asset: brief.asset,
-            action: verdict.action,
-            confidence: verdict.confidence,
-            opinions: verdict.opinions,
-            outcome,
-            rejection,
-            plan,
-            brief: brief.numbers.into_iter().map(|(field, value)| (field.to_owned(), value)).collect(),
-        };
+        let decision = Decision::record(&self.identity, brief, verdict, ruling);
         self.state.last_decision = Some(decision.clone());
         out.push(Output::Decision(Box::new(decision)));
     }
 
-    /// The gatekeeper's answer: the order that follows, or why none does.
-    fn gate(&self, deliberation: &Deliberation, now: Timestamp) -> Result<Pending, Rejection> {
-        let Deliberation { index, verdict, .. } = deliberation;
-        let refused = || Rejection::new(0, Reason::IllegalAction);
-        let state = self.state.assets.get(*index).ok_or_else(refused)?;
-        if verdict.action == Action::Close {
-            let exit_pending = state.pending.is_some() || state.desk.closing.is_some();
-            assess_exit(verdict.confidence, state.side(), exit_pending)?;
-            let order = self.exit_order(*index, Role::Exit, now).ok_or_else(refused)?;
-            return Ok(Pending { order, plan: None });
+    /// What the gatekeeper was asked and said, and what follows: an order, or why there is none.
+    fn gate(
+        &self,
+        deliberation: &Deliberation,
+        now: Timestamp,
+    ) -> (Option<Hearing>, Result<Pending, Rejection>) {
+        // A number that has no room in a decimal leaves nothing to ask about.
+        let Some(asked) = self.ask(deliberation, now) else {
+            return (None, Err(Rejection::new(0, Reason::NoSize)));
+        };
+        let (hearing, answer) = Hearing::hold(&self.gate, asked);
+        let order = answer.and_then(|plan| {
+            self.order(deliberation, plan, now).ok_or(Rejection::new(0, Reason::IllegalAction))
+        });
+        (Some(hearing), order)
+    }
+
+    fn ask(&self, Deliberation { index, verdict, .. }: &Deliberation, now: Timestamp) -> Option<Asked> {
+        if verdict.action != Action::Close {
+            return Some(Asked::Entry(Box::new(self.candidate(*index, verdict, now)?)));
         }
-        let side = verdict.action.opens().ok_or_else(refused)?;
-        let candidate = self.candidate(*index, verdict, now).ok_or_else(refused)?;
-        let plan = self.gate.assess(&candidate)?;
-        let venue =
-            self.state.config.assets.get(*index).map(|asset| asset.venue.clone()).ok_or_else(refused)?;
+        let state = self.state.assets.get(*index)?;
+        Some(Asked::Exit(Exit {
+            confidence: verdict.confidence,
+            position: state.side(),
+            unresolved_order: state.pending.is_some() || state.desk.closing.is_some(),
+        }))
+    }
+
+    /// The order of an approved verdict: with a plan it opens, without one it closes.
+    fn order(&self, deliberation: &Deliberation, plan: Option<Plan>, now: Timestamp) -> Option<Pending> {
+        let Deliberation { index, verdict, .. } = deliberation;
+        let Some(plan) = plan else {
+            return Some(Pending { order: self.exit_order(*index, Role::Exit, now)?, plan: None });
+        };
+        let asset = self.state.assets.get(*index)?.asset.clone();
+        let venue = self.state.config.assets.get(*index)?.venue.clone();
         let order = Order {
-            id: Id::order(&venue, &self.identity, &state.asset, now, Role::Entry, 0),
+            id: Id::order(&venue, &self.identity, &asset, now, Role::Entry, 0),
             at: now,
             decided_at: now,
-            asset: state.asset.clone(),
+            asset,
             venue,
             role: Role::Entry,
-            side,
+            side: verdict.action.opens()?,
             quantity: plan.quantity,
             status: OrderStatus::Open,
         };
-        Ok(Pending { order, plan: Some(plan) })
+        Some(Pending { order, plan: Some(plan) })
     }
 
     fn candidate(&self, index: usize, verdict: &Verdict, now: Timestamp) -> Option<Candidate> {
@@ -178,7 +186,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             asset: state.asset.clone(),
             action: verdict.action,
             confidence: verdict.confidence,
-            price: state.price(),
+            price: state.mark?,
             atr: market.analysis.atr(),
             operation: Operation {
                 paused: self.state.config.state != crds::config::State::Running,

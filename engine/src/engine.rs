@@ -7,7 +7,7 @@ use crds::config::BotConfig;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
-use crate::asset_state::{AssetState, Market};
+use crate::asset_state::Market;
 use crate::decimal::{from_f64, to_f64};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
@@ -328,12 +328,5 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         } else {
             out.push(Output::IllegalTransition(transition));
         }
-    }
-}
-
-impl AssetState {
-    /// The last price, for what is computed in `f64`.
-    pub(crate) fn price(&self) -> f64 {
-        self.mark.unwrap_or(f64::NAN)
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Id;
 use crate::orders::Command;
 use crate::panel::{Action, Opinion};
-use crate::risk::{Plan, Rejection};
+use crate::risk::{Hearing, Plan, Rejection};
 use crate::states::LoopState;
 
 /// A record of what the engine did, in the order in which it did it.
@@ -148,7 +148,7 @@ pub struct Gap {
     pub close: f64,
 }
 
-/// A verdict of the panel on one asset, and the gatekeeper's answer.
+/// A verdict of the panel on one asset, and the gatekeeper's answer, with everything that they saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
@@ -170,8 +170,14 @@ pub struct Decision {
     pub rejection: Option<Rejection>,
     /// Size and stop, when a position is to be opened.
     pub plan: Option<Plan>,
+    /// Side of the open position that the panel saw.
+    #[serde(default)]
+    pub position: Option<Side>,
     /// Every number of the brief that the panel saw, by field.
     pub brief: BTreeMap<String, f64>,
+    /// What the gatekeeper was asked and what each of its checks said; none when it was not asked.
+    #[serde(default)]
+    pub gate: Option<Hearing>,
 }
 
 /// What became of a verdict.

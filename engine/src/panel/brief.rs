@@ -40,6 +40,30 @@ pub mod field {
     pub const POSITION_ENTRY: &str = "position.entry";
     /// Profit of the open position in multiples of its initial risk.
     pub const POSITION_R: &str = "position.r";
+
+    /// Every name.
+    const ALL: [&str; 15] = [
+        CLOSE_4H,
+        EMA20_4H,
+        EMA50_4H,
+        ATR14_4H,
+        ADX14_4H,
+        SCORE_4H,
+        HIGH20_4H,
+        LOW20_4H,
+        HIGH10_4H,
+        LOW10_4H,
+        CLOSE_1D,
+        EMA50_1D,
+        PRICE,
+        POSITION_ENTRY,
+        POSITION_R,
+    ];
+
+    /// The name, if it is one.
+    pub fn known(name: &str) -> Option<&'static str> {
+        ALL.into_iter().find(|known| *known == name)
+    }
 }
 
 /// A number that the panel needs and the brief does not have: too few bars so far.

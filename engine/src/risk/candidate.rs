@@ -3,13 +3,15 @@
 use crds::config::{AssetRisk, Costs, Risk};
 use crds::{Asset, AssetClass, Numeric};
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use crate::market::Freshness;
 use crate::output::Side;
 use crate::panel::{Action, DECISION_TIMEFRAME};
 
 /// An entry that the panel wants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Candidate {
     /// The pair.
     pub asset: Asset,
@@ -36,7 +38,8 @@ pub struct Candidate {
 }
 
 /// Whether the bot may open anything at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// The configuration says so.
     pub paused: bool,
@@ -47,7 +50,8 @@ pub struct Operation {
 }
 
 /// What is in the book already.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Exposure {
     /// Side of the position in the asset.
     pub position: Option<Side>,
@@ -60,7 +64,8 @@ pub struct Exposure {
 }
 
 /// What an entry may cost, in the account's currency. Reserved means approved and not yet filled.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Budget {
     /// Cash and marked positions.
     pub equity: Decimal,
@@ -73,7 +78,8 @@ pub struct Budget {
 }
 
 /// What trading costs, as fractions of the notional.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CostRates {
     /// Price given up by a market order beyond the spread.
     pub slippage: Decimal,
@@ -114,7 +120,8 @@ impl From<&Costs> for CostRates {
 }
 
 /// What is allowed, for one asset.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Class of the asset.
     pub class: AssetClass,

@@ -3,16 +3,13 @@
 use super::checks::{CHECKS_BEFORE_THE_PLAN, minimum, room};
 use super::plan::{Plan, stop_distance};
 use super::size::size;
-use super::{Candidate, Reason, Rejection};
+use super::{Assessment, Candidate, CheckResult, Reason};
 use crate::panel::legal_actions;
 
 /// Says whether a verdict may become an order.
 pub trait Gate {
-    /// The plan of an entry.
-    ///
-    /// # Errors
-    /// The first check that says no.
-    fn assess(&self, candidate: &Candidate) -> Result<Plan, Rejection>;
+    /// What each check says of an entry, and its plan when all say yes.
+    fn assess(&self, candidate: &Candidate) -> Assessment;
 }
 
 /// The built-in gatekeeper.
@@ -20,28 +17,37 @@ pub trait Gate {
 pub struct RiskGate;
 
 impl Gate for RiskGate {
-    fn assess(&self, candidate: &Candidate) -> Result<Plan, Rejection> {
-        let side = candidate.action.opens().ok_or(Rejection::new(0, Reason::IllegalAction))?;
+    fn assess(&self, candidate: &Candidate) -> Assessment {
         // What the position forbids has a check of its own, with a better word.
-        if !legal_actions(candidate.limits.class, None).contains(&candidate.action) {
-            return Err(Rejection::new(0, Reason::IllegalAction));
-        }
-        for check in CHECKS_BEFORE_THE_PLAN {
-            check(candidate)?;
-        }
-        let stop_distance = stop_distance(candidate)?;
-        let sizing = size(candidate, stop_distance)?;
-        room::check(&sizing)?;
-        minimum::check(&sizing)?;
-        Ok(Plan {
-            price: candidate.price,
-            stop: candidate.price * (1.0 - side.sign() * stop_distance),
-            target: None,
-            stop_distance,
-            loss_per_unit: sizing.loss_per_unit.normalize(),
-            quantity: sizing.quantity.normalize(),
-        })
+        let legal = candidate.action.opens().is_some()
+            && legal_actions(candidate.limits.class, None).contains(&candidate.action);
+        let mut checks = vec![CheckResult::plain(0, Reason::IllegalAction, legal)];
+        checks.extend(CHECKS_BEFORE_THE_PLAN.iter().flat_map(|check| check(candidate)));
+        let plan = plan(candidate, &mut checks);
+        let plan = plan.filter(|_| checks.iter().all(|check| check.passed));
+        Assessment { checks, plan }
     }
+}
+
+/// The plan, and the checks that it takes on the way. None where it cannot be made.
+fn plan(candidate: &Candidate, checks: &mut Vec<CheckResult>) -> Option<Plan> {
+    let side = candidate.action.opens()?;
+    let stop_distance = stop_distance(candidate);
+    checks.push(CheckResult::plain(0, Reason::NoStop, stop_distance.is_some()));
+    let stop_distance = stop_distance?;
+    let sizing = size(candidate, stop_distance);
+    checks.push(CheckResult::plain(0, Reason::NoSize, sizing.is_some()));
+    let sizing = sizing?;
+    checks.extend(room::check(&sizing));
+    checks.push(minimum::check(&sizing));
+    Some(Plan {
+        price: candidate.price,
+        stop: candidate.price * (1.0 - side.sign() * stop_distance),
+        target: None,
+        stop_distance,
+        loss_per_unit: sizing.loss_per_unit.normalize(),
+        quantity: sizing.quantity.normalize(),
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +56,7 @@ pub(crate) mod tests {
     use crate::market::Freshness;
     use crate::output::Side;
     use crate::panel::Action;
-    use crate::risk::{Budget, CostRates, Exposure, Limits, Operation};
+    use crate::risk::{Budget, CostRates, Exposure, Limits, Operation, Rejection};
     use crate::venue::Paper;
     use crds::{AssetClass, Timeframe};
     use proptest::prelude::*;
@@ -100,16 +106,20 @@ pub(crate) mod tests {
         }
     }
 
+    fn assess(candidate: &Candidate) -> Result<Plan, Rejection> {
+        RiskGate.assess(candidate).answer()
+    }
+
     fn rejected(change: impl FnOnce(&mut Candidate)) -> (u8, Reason, Option<f64>, Option<f64>) {
         let mut candidate = reference();
         change(&mut candidate);
-        let Rejection { check, reason, measured, limit } = RiskGate.assess(&candidate).unwrap_err();
+        let Rejection { check, reason, measured, limit } = assess(&candidate).unwrap_err();
         (check, reason, measured, limit)
     }
 
     #[test]
     fn the_reference_trade_passes_with_a_60_percent_position() {
-        let plan = RiskGate.assess(&reference()).unwrap();
+        let plan = assess(&reference()).unwrap();
         assert_eq!((plan.quantity, plan.loss_per_unit), (dec("0.1"), dec("1000")));
         assert_eq!((plan.stop_distance, plan.stop, plan.target), (0.0158, 49_210.0, None));
     }
@@ -166,19 +176,42 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn every_check_speaks_whatever_the_others_say() {
+        let numbers = |candidate: &Candidate| -> Vec<u8> {
+            RiskGate.assess(candidate).checks.iter().map(|check| check.check).collect()
+        };
+        // Action; operation; ages of bar and decision bar; confidence; counts; repetition; stop and size;
+        // rooms; minimum.
+        let all = [0, 1, 1, 1, 2, 2, 3, 4, 4, 5, 5, 0, 0, 10, 10, 10, 12];
+        assert_eq!(numbers(&reference()), all);
+        let mut candidate = reference();
+        candidate.operation.paused = true;
+        candidate.exposure.entries_today = 9;
+        candidate.budget.gross_exposure = dec("9501");
+        assert_eq!(numbers(&candidate), all);
+        let Assessment { checks, plan } = RiskGate.assess(&candidate);
+        let noes: Vec<_> = checks.iter().filter(|check| !check.passed).map(|check| check.about).collect();
+        assert_eq!(noes, [Reason::Paused, Reason::EntriesToday, Reason::Leverage]);
+        assert_eq!(plan, None);
+        candidate.atr = None;
+        // Without a stop there is no size and nothing to compare with the rooms.
+        assert_eq!(numbers(&candidate), all[..12]);
+    }
+
+    #[test]
     fn a_cooldown_is_over_once_its_time_has_passed_equality_included() {
         let mut candidate = reference();
         candidate.exposure.since_stop = Some(14_400.0);
-        assert!(RiskGate.assess(&candidate).is_ok());
+        assert!(assess(&candidate).is_ok());
     }
 
     #[test]
     fn the_stop_is_clamped_on_both_sides() {
         let mut candidate = reference();
         candidate.atr = Some(10.0);
-        assert_eq!(RiskGate.assess(&candidate).unwrap().stop_distance, 0.01);
+        assert_eq!(assess(&candidate).unwrap().stop_distance, 0.01);
         candidate.atr = Some(9_000.0);
-        assert_eq!(RiskGate.assess(&candidate).unwrap().stop_distance, 0.1);
+        assert_eq!(assess(&candidate).unwrap().stop_distance, 0.1);
     }
 
     #[test]
@@ -187,7 +220,7 @@ pub(crate) mod tests {
             let mut candidate = reference();
             candidate.confidence = confidence;
             candidate.limits.max_position_percent = dec(percent);
-            RiskGate.assess(&candidate).unwrap().quantity
+            assess(&candidate).unwrap().quantity
         };
         assert_eq!(quantity(70, "60"), dec("0.05"));
         assert_eq!(quantity(80, "60"), dec("0.075"));
@@ -294,14 +327,14 @@ pub(crate) mod tests {
 
         #[test]
         fn sizes_stay_within_every_limit(candidate in sensible()) {
-            if let Ok(plan) = RiskGate.assess(&candidate) {
+            if let Ok(plan) = assess(&candidate) {
                 within_limits(&candidate, &plan)?;
             }
         }
 
         #[test]
         fn garbage_gives_a_reasoned_rejection_or_a_plan_that_makes_sense(candidate in garbage()) {
-            match RiskGate.assess(&candidate) {
+            match assess(&candidate) {
                 Err(rejection) => {
                     let text = serde_json::to_string(&rejection).unwrap();
                     prop_assert_eq!(serde_json::from_str::<Rejection>(&text).unwrap(), rejection);

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Reason, Rejection};
+use super::Candidate;
 
 /// An entry as the gatekeeper allows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,18 +23,18 @@ pub struct Plan {
     pub quantity: Decimal,
 }
 
-/// Distance of the stop as a fraction of the price: `clamp(atrMultiple · ATR / price, min, max)`.
-pub(super) fn stop_distance(candidate: &Candidate) -> Result<f64, Rejection> {
+/// Distance of the stop as a fraction of the price: `clamp(atrMultiple · ATR / price, min, max)`. None
+/// where a number is missing or makes no sense.
+pub(super) fn stop_distance(candidate: &Candidate) -> Option<f64> {
     let Candidate { price, atr, limits, .. } = candidate;
-    let missing = || Rejection::new(0, Reason::NoStop);
-    let atr = atr.filter(|atr| atr.is_finite() && *atr >= 0.0).ok_or_else(missing)?;
+    let atr = atr.filter(|atr| atr.is_finite() && *atr >= 0.0)?;
     if !(price.is_finite() && *price > 0.0) {
-        return Err(missing());
+        return None;
     }
     let wanted = limits.stop_atr_multiple * atr / price;
     let (nearest, farthest) = (limits.stop_min_percent / 100.0, limits.stop_max_percent / 100.0);
     if !(wanted.is_finite() && nearest > 0.0 && nearest <= farthest && farthest < 1.0) {
-        return Err(missing());
+        return None;
     }
-    Ok(wanted.clamp(nearest, farthest))
+    Some(wanted.clamp(nearest, farthest))
 }

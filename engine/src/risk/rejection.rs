@@ -20,11 +20,6 @@ impl Rejection {
     pub(crate) fn new(check: u8, reason: Reason) -> Self {
         Self { check, reason, measured: None, limit: None }
     }
-
-    pub(crate) fn measured(check: u8, reason: Reason, measured: f64, limit: f64) -> Self {
-        let finite = |value: f64| value.is_finite().then_some(value);
-        Self { check, reason, measured: finite(measured), limit: finite(limit) }
-    }
 }
 
 /// The reasons for a rejection: the same word in journal, status and metrics.

@@ -2,7 +2,7 @@
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::{Candidate, Reason, Rejection};
+use super::{Candidate, Reason};
 use crate::decimal::from_f64;
 use crate::venue::Paper;
 
@@ -36,13 +36,8 @@ pub(super) struct Room {
 }
 
 /// `confidence × min(equity · riskPerTradePercent / lossPerUnit, every room)`, rounded down to the
-/// venue's increment.
-pub(super) fn size(candidate: &Candidate, stop_distance: f64) -> Result<Sizing, Rejection> {
-    checked(candidate, stop_distance).ok_or(Rejection::new(0, Reason::NoSize))
-}
-
-/// None where a number makes no sense or has no room in a decimal.
-fn checked(candidate: &Candidate, stop_distance: f64) -> Option<Sizing> {
+/// venue's increment. None where a number makes no sense or has no room in a decimal.
+pub(super) fn size(candidate: &Candidate, stop_distance: f64) -> Option<Sizing> {
     let Candidate { budget, costs, limits, .. } = candidate;
     let hundred = Decimal::ONE_HUNDRED;
     let sensible = budget.equity > Decimal::ZERO

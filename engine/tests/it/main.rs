@@ -21,6 +21,8 @@ mod random_reports;
 #[cfg(test)]
 mod random_walks;
 #[cfg(test)]
+mod recomputation;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod reference_trade;

@@ -1,12 +1,14 @@
 //! Check 2: bars and quotes are fresh. Crypto markets are always open. Measured in seconds.
 
-use crate::risk::{Candidate, Reason, Rejection};
+use crate::risk::{Candidate, CheckResult, Reason};
 
-pub(in crate::risk) fn check(candidate: &Candidate) -> Result<(), Rejection> {
-    match candidate.freshness.fault() {
-        None => Ok(()),
-        Some((age, limit)) => {
-            Err(Rejection { check: 2, reason: Reason::StaleData, measured: age, limit: Some(limit) })
-        }
-    }
+pub(in crate::risk) fn check(candidate: &Candidate) -> Vec<CheckResult> {
+    let ages = candidate.freshness.ages().map(|(age, limit)| CheckResult {
+        check: 2,
+        about: Reason::StaleData,
+        passed: age.is_some_and(|age| age <= limit),
+        measured: age,
+        limit: Some(limit),
+    });
+    ages.collect()
 }

@@ -4,13 +4,11 @@ use rust_decimal::Decimal;
 
 use crate::decimal::to_f64;
 use crate::risk::size::Sizing;
-use crate::risk::{Reason, Rejection};
+use crate::risk::{CheckResult, Reason};
 use crate::venue::Paper;
 
-pub(in crate::risk) fn check(sizing: &Sizing) -> Result<(), Rejection> {
+pub(in crate::risk) fn check(sizing: &Sizing) -> CheckResult {
     let least = Paper::MINIMUM_NOTIONAL;
-    if sizing.quantity > Decimal::ZERO && sizing.notional >= least {
-        return Ok(());
-    }
-    Err(Rejection::measured(12, Reason::BelowMinimum, to_f64(sizing.notional), to_f64(least)))
+    let enough = sizing.quantity > Decimal::ZERO && sizing.notional >= least;
+    CheckResult::measured(12, Reason::BelowMinimum, enough, to_f64(sizing.notional), to_f64(least))
 }

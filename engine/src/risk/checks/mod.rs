@@ -1,4 +1,4 @@
-//! One check, one file. Each says no with its number, a word, what it measured and what it allows.
+//! One check, one file. Each says yes or no with its number, a word, what it measured and what it allows.
 
 mod activity;
 mod confidence;
@@ -8,10 +8,10 @@ mod operation;
 mod repetition;
 pub(super) mod room;
 
-use super::{Candidate, Rejection};
+use super::{Candidate, CheckResult};
 
-/// A check of a candidate alone.
-pub(super) type Check = fn(&Candidate) -> Result<(), Rejection>;
+/// A check of a candidate alone. It may look at several things and says something of each.
+pub(super) type Check = fn(&Candidate) -> Vec<CheckResult>;
 
 /// The checks that need neither stop nor size, in the order in which they are asked.
 pub(super) const CHECKS_BEFORE_THE_PLAN: [Check; 5] =

@@ -1,16 +1,13 @@
 //! Check 1: the bot may open positions at all, and knows what became of its orders.
 
-use crate::risk::{Candidate, Operation, Reason, Rejection};
+use crate::risk::{Candidate, CheckResult, Operation, Reason};
 
-pub(in crate::risk) fn check(candidate: &Candidate) -> Result<(), Rejection> {
+pub(in crate::risk) fn check(candidate: &Candidate) -> Vec<CheckResult> {
     let Operation { paused, lease_held, unresolved_order } = candidate.operation;
     let faults = [
         (paused, Reason::Paused),
         (!lease_held, Reason::LeaseNotHeld),
         (unresolved_order, Reason::UnresolvedOrder),
     ];
-    match faults.into_iter().find(|(fault, _)| *fault) {
-        Some((_, reason)) => Err(Rejection::new(1, reason)),
-        None => Ok(()),
-    }
+    faults.map(|(fault, about)| CheckResult::plain(1, about, !fault)).into()
 }

@@ -4,16 +4,15 @@
 use rust_decimal::Decimal;
 
 use crate::decimal::to_f64;
-use crate::risk::Rejection;
+use crate::risk::CheckResult;
 use crate::risk::size::Sizing;
 
-pub(in crate::risk) fn check(sizing: &Sizing) -> Result<(), Rejection> {
+pub(in crate::risk) fn check(sizing: &Sizing) -> Vec<CheckResult> {
     let tenth = Decimal::new(1, 1);
-    for room in sizing.rooms.iter().flatten() {
+    let rooms = sizing.rooms.iter().flatten().map(|room| {
         let least = sizing.wanted.min(room.empty).saturating_mul(tenth);
-        if room.left <= Decimal::ZERO || room.left < least {
-            return Err(Rejection::measured(10, room.reason, to_f64(room.left), to_f64(least)));
-        }
-    }
-    Ok(())
+        let enough = room.left > Decimal::ZERO && room.left >= least;
+        CheckResult::measured(10, room.reason, enough, to_f64(room.left), to_f64(least))
+    });
+    rooms.collect()
 }
