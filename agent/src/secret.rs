@@ -1,7 +1,8 @@
 //! Text that must not be seen.
 
-use std::fmt;
+use std::{fmt, io};
 
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use serde::{Serialize, Serializer};
 
 /// A secret. It shows itself only to who asks for it by name.
@@ -33,6 +34,17 @@ impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(REDACTED)
     }
+}
+
+/// Keeps this process's memory out of core dumps, wherever the system sends them, and away from other
+/// processes that are not root's.
+///
+/// # Errors
+/// When the system refuses.
+pub fn protect_memory() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // A dump that goes through a pipe heeds no limit.
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 #[cfg(test)]

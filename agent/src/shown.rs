@@ -23,6 +23,14 @@ pub fn float_price(value: f64) -> String {
     Decimal::from_f64(value).map_or_else(|| value.to_string(), price)
 }
 
+/// Any number: four places, and six significant digits where it is smaller than one.
+pub fn number(value: f64) -> String {
+    let Some(exact) = Decimal::from_f64(value) else { return value.to_string() };
+    let small = exact.abs() < Decimal::ONE;
+    let rounded = if small { exact.round_sf(6).unwrap_or(exact) } else { exact.round_dp(4) };
+    rounded.normalize().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +44,10 @@ mod tests {
         );
         assert_eq!(float_price(0.0812), "0.0812");
         assert_eq!(money("1.005".parse().unwrap()), "1.00");
+        assert_eq!(
+            [5.0, 51_234.567_891, -0.000_012_345_678, 0.0].map(number),
+            ["5", "51234.5679", "-0.0000123457", "0"]
+        );
+        assert_eq!(number(1e30), "1000000000000000000000000000000");
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::feed::FeedHealth;
+use crate::shown::number;
 
 /// A bot at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,20 +141,15 @@ pub fn reason(decision: &Decision) -> String {
     if let Some(rejection) = &decision.rejection {
         let mut text = rejection.reason.as_str().to_owned();
         if let Some(measured) = rejection.measured {
-            text.push_str(&format!(": {}", rounded(measured)));
+            text.push_str(&format!(": {}", number(measured)));
         }
         if let Some(limit) = rejection.limit {
-            text.push_str(&format!(", limit {}", rounded(limit)));
+            text.push_str(&format!(", limit {}", number(limit)));
         }
         return text;
     }
     let judge = decision.opinions.iter().find(|opinion| opinion.seat == Seat::Judge);
     judge.map(|opinion| opinion.thesis.clone()).unwrap_or_default()
-}
-
-/// At most four places, for people.
-fn rounded(value: f64) -> f64 {
-    (value * 1e4).round() / 1e4
 }
 
 /// What a view needs beside the engine.

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use engine::{BotId, Decision};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::named::Named;
 use super::{Failure, InputError, default_journal, local};
-use crate::journal;
+use crate::journal::{self, JournalError, Reader};
 use crate::secret::Secret;
+use crate::view::View;
 
 /// Variable that holds the API key.
 const KEY_VARIABLE: &str = "TRADINGBOT_API_KEY";
@@ -29,7 +31,7 @@ pub struct Place {
     #[arg(long, value_name = "FILE")]
     journal_url: Option<PathBuf>,
     /// Address of a running agent, such as http://127.0.0.1:8000
-    #[arg(long)]
+    #[arg(long, value_parser = url)]
     url: Option<String>,
 }
 
@@ -41,6 +43,11 @@ pub struct Source {
     /// File with the API key, for --url [default: the variable TRADINGBOT_API_KEY]
     #[arg(long, value_name = "FILE", requires = "url")]
     key_file: Option<PathBuf>,
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let is_url = reqwest::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+    if is_url { Ok(text.to_owned()) } else { Err("write it whole, such as http://127.0.0.1:8000".to_owned()) }
 }
 
 /// The place, looked up.
@@ -64,7 +71,12 @@ impl Source {
             let key = match &self.key_file {
                 Some(file) => {
                     let text = std::fs::read_to_string(file)
-                        .with_context(|| format!("the key in {} cannot be read", file.display()))
+                        .with_context(|| {
+                            format!(
+                                "the API key cannot be read from {}; name its file with --key-file, or leave that out and set {KEY_VARIABLE}",
+                                file.display()
+                            )
+                        })
                         .input()?;
                     Some(Secret::new(&text))
                 }
@@ -82,6 +94,56 @@ impl Source {
     }
 }
 
+/// Opens a journal for reading.
+pub async fn reader(place: &journal::Place) -> Result<Reader, Failure> {
+    Reader::open(place).await.map_err(|error| match error {
+        JournalError::Missing { .. } => Failure::Input(error.into()),
+        _ => error.into(),
+    })
+}
+
+/// An id of a decision, or its beginning.
+pub fn decision_id(text: &str) -> Result<String, String> {
+    let id = text.to_ascii_lowercase();
+    if (4..=36).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        return Ok(id);
+    }
+    Err("write an id as `decisions` lists it, such as 2e9a558c-e459-418e-1590-dfc515f0d48c, \
+         or at least its first four characters"
+        .to_owned())
+}
+
+impl Asked {
+    /// The one decision whose id begins so, and whose it is.
+    pub async fn decision(&self, id: &str) -> Result<(BotId, Decision), Failure> {
+        let (view, mut found, place) = match self {
+            Self::Agent(agent) => {
+                let view: View = agent.get("status").await?;
+                let found: Vec<Decision> = agent.get(&format!("decisions?id={id}&limit=2")).await?;
+                (Some(view), found, agent.url.clone())
+            }
+            Self::Journal(place) => {
+                let mut reader = reader(place).await?;
+                let view = reader.view().await;
+                let found = reader.decisions_of(id, 2).await;
+                reader.close().await;
+                (view?, found?, place.to_string())
+            }
+        };
+        match (view, found.pop(), found.pop()) {
+            (Some(view), Some(decision), None) => Ok((view.bot, decision)),
+            (_, Some(one), Some(other)) => Err(Failure::Input(anyhow!(
+                "several decisions in {place} begin with {id}, such as {other} and {one}; write more of the id",
+                other = other.id,
+                one = one.id
+            ))),
+            _ => Err(Failure::Input(anyhow!(
+                "there is no decision {id} in {place}; `decisions` lists those that there are"
+            ))),
+        }
+    }
+}
+
 impl Remote {
     /// Asks for a resource of the bot.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -90,7 +152,10 @@ impl Remote {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose());
         }
-        let response = request.send().await.with_context(|| format!("{url} does not answer"))?;
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("{url} does not answer; start the agent, or correct --url"))?;
         match response.status() {
             StatusCode::OK => {
                 Ok(response.json().await.with_context(|| format!("{url} answers something else"))?)

@@ -3,9 +3,9 @@
 use anyhow::anyhow;
 use clap::Args;
 
-use super::source::{Asked, Source};
-use super::{Failure, Output, tables};
-use crate::journal::Reader;
+use super::answer::Output;
+use super::source::{Asked, Source, reader};
+use super::{Failure, tables};
 use crate::view::View;
 
 #[derive(Debug, Args)]
@@ -21,15 +21,11 @@ pub async fn status(arguments: &Arguments) -> Result<(), Failure> {
     let view: View = match arguments.source.asked()? {
         Asked::Agent(agent) => agent.get("status").await?,
         Asked::Journal(place) => {
-            let mut reader = Reader::open(&place).await?;
+            let mut reader = reader(&place).await?;
             let view = reader.view().await;
             reader.close().await;
             view?.ok_or_else(|| anyhow!("nothing has happened yet in the journal {place}"))?
         }
     };
-    match arguments.output {
-        Output::Table => println!("{}", tables::status(&view)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&view)?),
-    }
-    Ok(())
+    arguments.output.answer(&view, tables::status)
 }

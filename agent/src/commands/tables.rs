@@ -15,13 +15,23 @@ pub fn table(head: &[&str]) -> Table {
     table
 }
 
-fn right(text: impl ToString) -> Cell {
+pub fn right(text: impl ToString) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 /// The lines of a table without the blanks that fill its last column.
 pub fn lines(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// Names and what they stand for, one a line.
+pub fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    for (name, value) in facts {
+        table.add_row([name.to_owned(), value]);
+    }
+    lines(&table)
 }
 
 /// Closed trades, the oldest first, and their sum.
@@ -71,9 +81,7 @@ pub fn status(view: &View) -> String {
         None => format!("{} events", view.events),
         Some(trouble) => format!("{trouble}: {}", view.journal.message),
     };
-    let mut facts = Table::new();
-    facts.load_preset(presets::NOTHING);
-    for (name, value) in [
+    let facts = facts([
         ("bot", view.bot.to_string()),
         ("state", format!("{}, loop {}", view.state, view.loop_health.as_str())),
         ("feed", format!("{}: {}", view.feed.reason, view.feed.message)),
@@ -90,11 +98,9 @@ pub fn status(view: &View) -> String {
         ("last decision", decision),
         ("config", config),
         ("agent", view.version.clone()),
-    ] {
-        facts.add_row([name.to_owned(), value]);
-    }
+    ]);
     if view.positions.is_empty() {
-        return format!("{}\n\nno open position", lines(&facts));
+        return format!("{facts}\n\nno open position");
     }
     let mut positions = table(&["position", "side", "quantity", "entry", "mark", "stop", "unrealized"]);
     for position in &view.positions {
@@ -108,5 +114,5 @@ pub fn status(view: &View) -> String {
             right(money(position.unrealized_pnl)),
         ]);
     }
-    format!("{}\n\n{}", lines(&facts), lines(&positions))
+    format!("{facts}\n\n{}", lines(&positions))
 }

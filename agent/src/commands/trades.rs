@@ -3,9 +3,9 @@
 use clap::Args;
 use engine::Trade;
 
-use super::source::{Asked, Source};
-use super::{Failure, Output, tables};
-use crate::journal::Reader;
+use super::answer::Output;
+use super::source::{Asked, Source, reader};
+use super::{Failure, tables};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -23,15 +23,11 @@ pub async fn trades(arguments: &Arguments) -> Result<(), Failure> {
     let trades: Vec<Trade> = match arguments.source.asked()? {
         Asked::Agent(agent) => agent.get(&format!("trades?limit={}", arguments.limit)).await?,
         Asked::Journal(place) => {
-            let mut reader = Reader::open(&place).await?;
+            let mut reader = reader(&place).await?;
             let trades = reader.trades(arguments.limit).await;
             reader.close().await;
             trades?
         }
     };
-    match arguments.output {
-        Output::Table => println!("{}", tables::trades(&trades)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&trades)?),
-    }
-    Ok(())
+    arguments.output.answer(&trades, |trades| tables::trades(trades))
 }

@@ -99,10 +99,22 @@ pub async fn trades(State(shared): State<Shared>, Query(page): Query<Page>) -> R
     Ok(Json(trades?).into_response())
 }
 
+/// Which decisions to show.
+#[derive(Debug, Deserialize)]
+pub struct DecisionPage {
+    /// How their id begins.
+    #[serde(default)]
+    id: String,
+    limit: Option<u32>,
+}
+
 /// Its last decisions, the oldest first.
-pub async fn decisions(State(shared): State<Shared>, Query(page): Query<Page>) -> Result<Response, ApiError> {
+pub async fn decisions(
+    State(shared): State<Shared>,
+    Query(DecisionPage { id, limit }): Query<DecisionPage>,
+) -> Result<Response, ApiError> {
     let mut reader = Reader::open(&shared.journal).await?;
-    let decisions = reader.decisions(page.rows()).await;
+    let decisions = reader.decisions_of(&id, Page { limit }.rows()).await;
     reader.close().await;
     Ok(Json(decisions?).into_response())
 }

@@ -48,7 +48,7 @@ impl Reader {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn trades(&mut self, most: u32) -> Result<Vec<Trade>, JournalError> {
-        let trades = self.last("tradeClosed", most).await?;
+        let trades = self.last("tradeClosed", "%", most).await?;
         Ok(trades
             .into_iter()
             .filter_map(|output| match output {
@@ -63,23 +63,37 @@ impl Reader {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn decisions(&mut self, most: u32) -> Result<Vec<Decision>, JournalError> {
-        let decisions = self.last("decision", most).await?;
-        Ok(decisions
-            .into_iter()
-            .filter_map(|output| match output {
-                Output::Decision(decision) => Some(*decision),
-                _ => None,
-            })
-            .collect())
+        Ok(decisions(self.last("decision", "%", most).await?))
     }
 
-    async fn last<T: DeserializeOwned>(&mut self, kind: &str, most: u32) -> Result<Vec<T>, JournalError> {
+    /// The last decisions whose id begins so, the oldest of them first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn decisions_of(&mut self, id: &str, most: u32) -> Result<Vec<Decision>, JournalError> {
+        // Anything else is no id, and might mean something in a pattern.
+        if !id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+            return Ok(Vec::new());
+        }
+        // A record begins with its kind and its id.
+        let pattern = format!("{{\"decision\":{{\"id\":\"{id}%");
+        Ok(decisions(self.last("decision", &pattern, most).await?))
+    }
+
+    /// The last outputs of a kind whose record is like the pattern, the oldest of them first.
+    async fn last<T: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        pattern: &str,
+        most: u32,
+    ) -> Result<Vec<T>, JournalError> {
         // The words are written out so that the partial index is used.
         let query = sqlx::query_as(
             "SELECT seq, body FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = $1 \
-             ORDER BY seq DESC, n DESC LIMIT $2",
+             AND body LIKE $2 ORDER BY seq DESC, n DESC LIMIT $3",
         );
-        let rows: Vec<(i64, String)> = self.store.all(query.bind(kind).bind(i64::from(most))).await?;
+        let query = query.bind(kind).bind(pattern).bind(i64::from(most));
+        let rows: Vec<(i64, String)> = self.store.all(query).await?;
         let parse = |(seq, body): &(i64, String)| self.parse(body, || format!("an output of event {seq}"));
         rows.iter().rev().map(parse).collect()
     }
@@ -101,4 +115,12 @@ impl Reader {
     fn record(&self, what: &str, source: serde_json::Error) -> JournalError {
         JournalError::Record { place: self.place.clone(), what: what.to_owned(), source }
     }
+}
+
+fn decisions(outputs: Vec<Output>) -> Vec<Decision> {
+    let decisions = outputs.into_iter().filter_map(|output| match output {
+        Output::Decision(decision) => Some(*decision),
+        _ => None,
+    });
+    decisions.collect()
 }

@@ -88,9 +88,18 @@ fn refuse_unknown(spec: &Value) -> Result<(), ManifestError> {
     if let Err(error) = parsed {
         let path = track.path().to_string();
         let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
-        return Err(ManifestError::Field { field, message: error.to_string() });
+        return Err(ManifestError::Field { field, message: in_words(&error.to_string()) });
     }
     if unknown.is_empty() { Ok(()) } else { Err(ManifestError::Unknown(unknown)) }
+}
+
+/// A parser's message without the names of types.
+fn in_words(message: &str) -> String {
+    let numbers = ["u8", "u16", "u32", "u64"].map(|name| format!("expected {name}"));
+    match numbers.iter().find_map(|expected| message.strip_suffix(expected.as_str())) {
+        Some(message) => format!("{message}expected a whole number, such as 70"),
+        None => message.to_owned(),
+    }
 }
 
 /// `spec.feeds[0].replay.sped` for the parser's `feeds.?.0.replay.?.sped`: it counts options as steps.
@@ -132,6 +141,10 @@ spec:
             (BOT.replace("name: one", "name: One"), ["metadata.name", "One"]),
             (format!("{BOT}  rsik: {{}}\n"), ["spec.rsik", "misspelt"]),
             (format!("{BOT}  risk: {{confidenceFlor: 1}}\n"), ["spec.risk.confidenceFlor", "misspelt"]),
+            (
+                format!("{BOT}  risk: {{confidenceFloor: high}}\n"),
+                ["spec.risk.confidenceFloor", "a whole number"],
+            ),
             (BOT.replace("BTC-USD", "btc/usd"), ["spec.assets[0].pair", "BTC-USD"]),
             (
                 BOT.replace("BTC-USD}", "BTC-USD, risk: {stop: {min: 1}}}"),

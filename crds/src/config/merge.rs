@@ -15,6 +15,16 @@ pub enum Layer {
     Bot,
 }
 
+impl Layer {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Bot => "bot",
+        }
+    }
+}
+
 /// Layers merged into one tree.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Merged {

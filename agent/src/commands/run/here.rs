@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
 use super::{Here, Service, say_ended};
+use crate::commands::answer::say;
 use crate::commands::local::{Local, read_manifest};
 use crate::commands::{Failure, InputError, default_journal, tables};
 use crate::driver::{Configure, Driver, Ended, Ports};
@@ -70,7 +71,7 @@ async fn trade(arguments: Here, local: Local, stop: CancellationToken) -> Result
     if ended == Ended::EndOfData {
         let mut reader = Reader::open(&place).await?;
         if let Some(view) = reader.view().await? {
-            println!("{}", tables::status(&view));
+            say(&tables::status(&view))?;
         }
         reader.close().await;
     }

@@ -49,7 +49,7 @@ struct Here {
     #[command(flatten)]
     journal: Named,
     /// Address of the API; without --keys it must be this machine's own [default: 127.0.0.1:8000]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Folder with the API's keys: the files `read` and `trade`, one key a line
     #[arg(long, value_name = "FOLDER")]
@@ -66,6 +66,10 @@ impl Here {
     fn address(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, contract::AGENT_PORT)))
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8001".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
