@@ -319,6 +319,23 @@ mod tests {
     }
 
     #[test]
+    fn no_other_file_declares_a_metric() {
+        fn files(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { files(&path, found) } else { found.push(path) }
+            }
+        }
+        let mut sources = Vec::new();
+        files(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut sources);
+        let declares = |path: &&std::path::PathBuf| {
+            std::fs::read_to_string(path).unwrap().contains("prometheus_client::")
+        };
+        let declaring: Vec<_> = sources.iter().filter(declares).collect();
+        assert!(matches!(declaring[..], [file] if file.ends_with("metrics.rs")), "{declaring:?}");
+    }
+
+    #[test]
     fn the_text_is_complete_and_well_formed() {
         let text = Metrics::new("default", "majors").text().unwrap();
         for part in [

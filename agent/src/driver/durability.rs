@@ -78,7 +78,7 @@ impl Driver {
         }
         for Entry { event, outputs } in self.pending.drain(..) {
             self.ports.metrics.handled(&event, &outputs);
-            outputs.iter().for_each(narrate);
+            narrate(&self.around.bot, &event, &outputs);
         }
         self.ports.metrics.committed(&view, began.elapsed());
         self.ports.view.send_replace(Some(Arc::new(view)));
