@@ -68,8 +68,9 @@ bench-operator: ## measure the operator beside a peer in Go, 200 to 5,000 bots (
 	cargo build --quiet --release -p lab -p operator -p agent -p tests
 	TRADINGBOT_BINARIES="$(abspath $(TARGET))/release" "$(TARGET)/release/bench-operator"
 
-generate: ## write the CRDs and what else is made from code
+generate: ## write what is made from code: CRDs, references, man pages, completions
 	cargo run --quiet -p crds --bin generate-crds -- docs/api.md crds/yaml $(CHART)/files
+	cargo run --quiet -p agent --example generate-commands -- docs/commands.md share
 
 images: ## build both images with Docker or buildah (TAG=…, IMAGE_REGISTRY=…)
 	@for part in operator agent; do \

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use super::answer::say;
 use super::named::Named;
 use crate::journal;
 
@@ -19,6 +20,6 @@ pub struct Arguments {
 pub async fn backup(arguments: &Arguments) -> Result<(), Failure> {
     let place = arguments.named.required()?;
     let events = journal::backup(&place, &arguments.file).await?;
-    println!("{} has the {events} events of the journal in {place}", arguments.file.display());
+    say(&format!("{} has the {events} events of the journal in {place}", arguments.file.display()))?;
     Ok(())
 }

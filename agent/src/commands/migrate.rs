@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Failure;
+use super::answer::say;
 use super::named::Named;
 use crate::journal::{self, Migrated};
 
@@ -19,9 +20,9 @@ pub async fn migrate(arguments: &Arguments) -> Result<(), Failure> {
     let place = arguments.named.required()?;
     let Migrated { from, to } = journal::migrate(&place, arguments.back).await?;
     if from == to {
-        println!("the journal in {place} has schema {to} already");
+        say(&format!("the journal in {place} has schema {to} already"))?;
     } else {
-        println!("the journal in {place} had schema {from} and has {to} now");
+        say(&format!("the journal in {place} had schema {from} and has {to} now"))?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ enum Command {
     /// Rotate the keys of a bot's API
     #[command(after_help = EXIT_CODES)]
     Keys(keys::Arguments),
-    /// Make a decision again from what it saw, and compare
+    /// Make a decision again, from what it saw and from the journal's events, and compare
     #[command(after_help = EXIT_CODES)]
     Replay(replay::Arguments),
     /// Show what a bot has and does, from its journal or a running agent

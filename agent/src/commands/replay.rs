@@ -1,6 +1,6 @@
 //! `replay`: whether a decision would be made again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use engine::Decision;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::answer::Output;
 use super::leaves::leaves;
-use super::source::{Source, decision_id};
+use super::source::{Asked, Source, decision_id, reader};
 use super::{Failure, tables};
 use crate::journal::VERSION;
 
@@ -27,10 +27,21 @@ pub struct Arguments {
 /// What came out.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Comparison {
+struct Replayed {
     decision: String,
-    /// Who recomputed it.
+    /// Who made it again.
     version: &'static str,
+    matches: bool,
+    /// From what the decision saw, as it is on record.
+    record: Comparison,
+    /// From the events of the journal; absent where it does not have them, and for a running agent.
+    events: Option<Comparison>,
+}
+
+/// A decision beside the one that was made again.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Comparison {
     matches: bool,
     /// Fields that were compared.
     fields: usize,
@@ -46,15 +57,32 @@ struct Difference {
 }
 
 pub async fn replay(arguments: &Arguments) -> Result<(), Failure> {
-    let (bot, recorded) = arguments.source.asked()?.decision(&arguments.id).await?;
-    let comparison = compare(&recorded, &recorded.recompute(&bot))?;
-    arguments.output.answer(&comparison, told)?;
-    if comparison.matches { Ok(()) } else { Err(Failure::Differs) }
+    let asked = arguments.source.asked()?;
+    let (bot, recorded) = asked.decision(&arguments.id).await?;
+    let record = compare(&recorded, Some(&recorded.recompute(&bot)))?;
+    let again = match &asked {
+        Asked::Agent(_) => None,
+        Asked::Journal(place) => {
+            let mut reader = reader(place).await?;
+            let again = reader.decided_again(&bot, &recorded.id).await;
+            reader.close().await;
+            again?
+        }
+    };
+    let again = again.map(|made| compare(&recorded, made.iter().find(|decision| decision.id == recorded.id)));
+    let events = again.transpose()?;
+    let matches = record.matches && events.as_ref().is_none_or(|events| events.matches);
+    let replayed = Replayed { decision: recorded.id.to_string(), version: VERSION, matches, record, events };
+    arguments.output.answer(&replayed, told)?;
+    if matches { Ok(()) } else { Err(Failure::Differs) }
 }
 
-fn compare(recorded: &Decision, recomputed: &Decision) -> Result<Comparison, serde_json::Error> {
+fn compare(recorded: &Decision, again: Option<&Decision>) -> Result<Comparison, serde_json::Error> {
     let before = leaves(&serde_json::to_value(recorded)?);
-    let after = leaves(&serde_json::to_value(recomputed)?);
+    let after = match again {
+        Some(again) => leaves(&serde_json::to_value(again)?),
+        None => BTreeMap::new(),
+    };
     let fields: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let differences = fields.iter().filter(|field| before.get(**field) != after.get(**field));
     let differences: Vec<Difference> = differences
@@ -64,30 +92,30 @@ fn compare(recorded: &Decision, recomputed: &Decision) -> Result<Comparison, ser
             recomputed: after.get(*field).cloned(),
         })
         .collect();
-    Ok(Comparison {
-        decision: recorded.id.to_string(),
-        version: VERSION,
-        matches: differences.is_empty(),
-        fields: fields.len(),
-        differences,
-    })
+    Ok(Comparison { matches: differences.is_empty(), fields: fields.len(), differences })
 }
 
-fn told(comparison: &Comparison) -> String {
-    let Comparison { decision, version, fields, differences, .. } = comparison;
-    if differences.is_empty() {
-        return format!(
-            "decision {decision} matches: version {version} makes it again, all {fields} fields of it"
-        );
+fn told(replayed: &Replayed) -> String {
+    let Replayed { decision, version, matches, record, events } = replayed;
+    let verdict = if *matches { "matches" } else { "does not match" };
+    let events = events.as_ref().map_or_else(
+        || "from the events: the journal has no snapshot before it that a single version went on from".to_owned(),
+        |events| comparison("from the events", events),
+    );
+    format!(
+        "decision {decision} {verdict}, made again by version {version}\n\n{}\n{events}",
+        comparison("from what it saw", record)
+    )
+}
+
+fn comparison(from: &str, Comparison { matches, fields, differences }: &Comparison) -> String {
+    if *matches {
+        return format!("{from}: all {fields} fields are the same");
     }
-    let mut table = tables::table(&["field", "recorded", "recomputed"]);
+    let mut table = tables::table(&["field", "recorded", "again"]);
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
     for Difference { field, recorded, recomputed } in differences {
         table.add_row([field.clone(), shown(recorded), shown(recomputed)]);
     }
-    format!(
-        "decision {decision} does not match: version {version} makes another one, {} of {fields} fields differ\n\n{}",
-        differences.len(),
-        tables::lines(&table)
-    )
+    format!("{from}: {} of {fields} fields differ\n\n{}\n", differences.len(), tables::lines(&table))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use super::answer::say;
 use super::named::Named;
 use crate::journal;
 
@@ -24,12 +25,12 @@ pub async fn restore(arguments: &Arguments) -> Result<(), Failure> {
     let proven = journal::restore(&arguments.file, place.as_ref()).await?;
     let shown = arguments.file.display();
     let market_time = proven.market_time.map_or_else(|| "–".to_owned(), |at| at.to_string());
-    println!(
+    say(&format!(
         "{shown} is whole: {}, {} events up to {market_time}, {} trades, equity {} {}",
         proven.bot, proven.events, proven.trades, proven.account.equity, proven.account.currency
-    );
+    ))?;
     if let Some(place) = place {
-        println!("it is restored to {place}");
+        say(&format!("it is restored to {place}"))?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Reading a journal beside the process that writes it.
 
-use engine::{Decision, Output, Trade};
+use engine::{BotId, Decision, Id, Output, Trade};
 use serde::de::DeserializeOwned;
 
 use super::place::Access;
 use super::store::Store;
-use super::{FILE, JournalError, Place};
+use super::{FILE, JournalError, Place, recovery};
 use crate::view::View;
 
 /// A journal opened for reading only. It needs no lock: what it sees is the last commit.
@@ -75,9 +75,31 @@ impl Reader {
         if !id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
             return Ok(Vec::new());
         }
-        // A record begins with its kind and its id.
-        let pattern = format!("{{\"decision\":{{\"id\":\"{id}%");
-        Ok(decisions(self.last("decision", &pattern, most).await?))
+        Ok(decisions(self.last("decision", &record_of(id), most).await?))
+    }
+
+    /// The decisions that the events make at the point where one was recorded, from the newest snapshot before it
+    /// on. None where the journal has no such decision, or no such snapshot that a single version went on from.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or the engine of that time cannot be restored.
+    pub async fn decided_again(
+        &mut self,
+        bot: &BotId,
+        id: &Id,
+    ) -> Result<Option<Vec<Decision>>, JournalError> {
+        let place = "SELECT seq FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = 'decision' \
+                     AND body LIKE $1 LIMIT 1";
+        let place = sqlx::query_as(place).bind(record_of(id.as_str()));
+        let found: Option<(i64,)> = self.store.maybe_one(place).await?;
+        let Some((seq,)) = found else { return Ok(None) };
+        let Some((mut engine, event)) = recovery::before(&mut self.store, &self.place, bot, seq).await?
+        else {
+            return Ok(None);
+        };
+        let mut outputs = Vec::new();
+        engine.handle(&event, &mut outputs);
+        Ok(Some(decisions(outputs)))
     }
 
     /// The last outputs of a kind whose record is like the pattern, the oldest of them first.
@@ -115,6 +137,11 @@ impl Reader {
     fn record(&self, what: &str, source: serde_json::Error) -> JournalError {
         JournalError::Record { place: self.place.clone(), what: what.to_owned(), source }
     }
+}
+
+/// What the record of a decision is like whose id begins so: it begins with its kind and its id.
+fn record_of(id: &str) -> String {
+    format!("{{\"decision\":{{\"id\":\"{id}%")
 }
 
 fn decisions(outputs: Vec<Output>) -> Vec<Decision> {

@@ -41,8 +41,7 @@ pub(super) async fn recover(
     // `claim` has made one, so that a journal without any was tampered with.
     let (snapshot_seq, body): (i64, String) = store.one(newest).await?;
     let end = store.last_seq().await?;
-    let writers = sqlx::query_as("SELECT first, version FROM writers ORDER BY epoch");
-    let writers = Writers(store.all(writers).await?);
+    let writers = Writers::read(store).await?;
     let state = store.state(end).await?;
     let foreign = writers.between(snapshot_seq, end).any(|version| version != VERSION);
     let mut recovery = Recovery { store, place, last_seq: snapshot_seq };
@@ -85,10 +84,55 @@ pub(super) async fn recover(
     Ok((recovered, Extent { last_seq, snapshot_seq }))
 }
 
+/// The engine as it was right before an event, and the event. None where the journal has no snapshot from before it,
+/// or more than one version has handled what came since: that is no one's decision to make again.
+pub(super) async fn before(
+    store: &mut Store,
+    place: &Place,
+    identity: &BotId,
+    seq: i64,
+) -> Result<Option<(Engine, Event)>, JournalError> {
+    let newest = "SELECT seq, body FROM snapshots WHERE seq < $1 ORDER BY seq DESC LIMIT 1";
+    let found: Option<(i64, String)> = store.maybe_one(sqlx::query_as(newest).bind(seq)).await?;
+    let Some((first, body)) = found else { return Ok(None) };
+    let writers = Writers::read(store).await?;
+    let mut since = writers.between(first, seq);
+    let version = since.next();
+    if since.any(|other| Some(other) != version) {
+        return Ok(None);
+    }
+    let snapshot = parse(place, &body, || format!("snapshot {first}"))?;
+    let mut recovery = Recovery { store, place, last_seq: first };
+    let mut engine = recovery.restore(identity, snapshot, first).await?;
+    recovery.restore_lease(&mut engine, first).await?;
+    let mut outputs = Vec::new();
+    loop {
+        let tail = "SELECT seq, body FROM events WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+        let page = sqlx::query_as(tail).bind(recovery.last_seq).bind(seq).bind(PAGE);
+        let page = recovery.page(page).await?;
+        if page.is_empty() {
+            return Ok(None);
+        }
+        for (at, event) in page {
+            if at == seq {
+                return Ok(Some((engine, event)));
+            }
+            outputs.clear();
+            engine.handle(&event, &mut outputs);
+            recovery.last_seq = at;
+        }
+    }
+}
+
 /// From which event on which version wrote, in the order of their coming.
 struct Writers(Vec<(i64, String)>);
 
 impl Writers {
+    async fn read(store: &mut Store) -> Result<Self, JournalError> {
+        let writers = sqlx::query_as("SELECT first, version FROM writers ORDER BY epoch");
+        Ok(Self(store.all(writers).await?))
+    }
+
     /// Who wrote an event.
     fn of(&self, seq: i64) -> &str {
         let writer = self.0.iter().rev().find(|(first, _)| *first <= seq);

@@ -300,7 +300,8 @@ impl Store {
         bounded(&self.place, work).await
     }
 
-    /// Keeps a snapshot, and removes those before `oldest`, if the journal still has the epoch.
+    /// Keeps a snapshot, and removes those before `oldest` but the first, if the journal still has the epoch.
+    /// From the first one any decision can be made again, whenever it was made.
     pub async fn snapshot(
         &mut self,
         epoch: i64,
@@ -314,7 +315,7 @@ impl Store {
                 return Ok(false);
             }
             insert_snapshot(&mut transaction, seq, body).await?;
-            let remove = sqlx::query("DELETE FROM snapshots WHERE seq < $1").bind(oldest);
+            let remove = sqlx::query("DELETE FROM snapshots WHERE seq > 0 AND seq < $1").bind(oldest);
             remove.execute(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(true)

@@ -160,18 +160,136 @@ fn bad_manifests_are_refused_with_field_value_and_remedy() {
     contains_all(&refused_manifest(&format!("{good}---\n{good}")), &["2 TradingBots"]);
 }
 
+/// What the agent answers in a folder: its exit code, standard output and standard error.
+fn asked(local: &Local, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut agent = std::process::Command::new(binary("tradingbot-agent"));
+    let output = agent.args(arguments).current_dir(local.path()).output().expect("the agent runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// What it answers in JSON.
+fn json(local: &Local, arguments: &[&str]) -> Value {
+    let (code, said, error) = asked(local, &[arguments, &["-o", "json"]].concat());
+    assert_eq!(code, Some(0), "{error}");
+    serde_json::from_str(&said).expect("JSON")
+}
+
 #[test]
-fn check_prints_the_effective_configuration_with_the_origin_of_each_value() {
-    let output = std::process::Command::new(binary("tradingbot-agent"))
-        .args(["check", "-f"])
-        .arg(repository("examples/paper-btc.yaml"))
-        .output()
-        .expect("the agent runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success());
+fn explain_shows_each_value_of_the_configuration_with_its_layer() {
+    let local = Local::new(&example("paper-btc.yaml"));
+    let (code, said, _) = asked(&local, &["explain", "-f", "bot.yaml"]);
+    assert_eq!(code, Some(0));
     let line = |path: &str| {
         said.lines().find(|line| line.contains(path)).unwrap_or_else(|| panic!("{path}: {said}"))
     };
     assert!(line("risk.confidenceFloor").contains("default"));
     assert!(line("replay.speed").contains("bot"));
+    let fields = json(&local, &["explain", "-f", "bot.yaml"]);
+    let field = |fields: &Value, name: &str| {
+        let fields = fields.as_array().expect("a list").iter();
+        fields
+            .clone()
+            .find(|field| field["field"] == name)
+            .cloned()
+            .unwrap_or_else(|| panic!("{name}: {fields:?}"))
+    };
+    assert_eq!(field(&fields, "feeds[year-2020].replay.speed")["from"], "bot");
+    let defaults = json(&local, &["explain"]);
+    assert_eq!(field(&defaults, "feeds[].replay.speed")["value"], "0");
+    assert!(defaults.as_array().expect("a list").iter().all(|field| field["from"] == "default"));
+}
+
+#[test]
+fn a_decision_shows_all_that_it_saw_and_is_made_again_from_it() {
+    let choosy = format!("{}  risk: {{confidenceFloor: 76}}\n", example("paper-btc.yaml"));
+    let local = Local::new(&choosy);
+    assert!(local.run_to_end(&sample_bars(), &["--speed", "0"]).status.success());
+    let decisions = json(&local, &["decisions", "--journal", "journal", "--limit", "3000"]);
+    let decisions = decisions.as_array().expect("a list");
+    let (_, table, _) = asked(&local, &["decisions", "--journal", "journal", "--limit", "3000"]);
+    for outcome in ["approved", "rejected", "hold"] {
+        let decision = decisions.iter().find(|decision| decision["outcome"] == outcome);
+        let decision = decision.unwrap_or_else(|| panic!("none is {outcome}"));
+        let id = decision["id"].as_str().expect("an id");
+        assert!(table.contains(id), "{table}");
+        let (_, shown, _) = asked(&local, &["decisions", "show", id, "--journal", "journal"]);
+        contains_all(&shown, &[id, outcome, "Bull", "Bear", "Judge", "4h.close"]);
+        assert_eq!(&json(&local, &["decisions", "show", id, "--journal", "journal"]), decision);
+        if outcome != "hold" {
+            contains_all(
+                &shown,
+                &["confidence", "entriesToday", "budget.equity", "limits.cooldown", "staleData"],
+            );
+        }
+        // The beginning of an id will do.
+        let (code, said, error) = asked(&local, &["replay", &id[..13], "--journal", "journal"]);
+        assert_eq!(code, Some(0), "{said}{error}");
+        contains_all(&said, &[id, "matches", "from what it saw: all", "from the events: all"]);
+    }
+}
+
+#[test]
+fn a_decision_that_was_altered_in_the_journal_is_not_made_again() {
+    let local = Local::new(&example("paper-btc.yaml"));
+    assert!(local.run_to_end(&sample_bars(), &["--speed", "0"]).status.success());
+    let decisions = json(&local, &["decisions", "--journal", "journal", "--limit", "3000"]);
+    let approved = decisions.as_array().expect("a list").iter().find(|decision| decision["plan"].is_object());
+    let id = approved.expect("an entry")["id"].as_str().expect("an id").to_owned();
+    let file = local.path().join("journal/journal.db");
+    let mut bytes = std::fs::read(&file).expect("the journal");
+    // In the record, not in the snapshot: the record begins with the id.
+    let find = |bytes: &[u8], from: usize, text: &str| {
+        let found = bytes[from..].windows(text.len()).position(|window| window == text.as_bytes());
+        from + found.unwrap_or_else(|| panic!("{text} is not in the journal"))
+    };
+    let record = find(&bytes, 0, &format!("{{\"decision\":{{\"id\":\"{id}"));
+    let at = find(&bytes, record, "\"confidence\":") + "\"confidence\":".len();
+    bytes[at] = if bytes[at] == b'8' { b'7' } else { b'8' };
+    std::fs::write(&file, bytes).expect("the journal");
+    let (code, said, _) = asked(&local, &["replay", &id, "--journal", "journal"]);
+    assert_eq!(code, Some(3), "{said}");
+    contains_all(&said, &["does not match", "confidence"]);
+    let (_, said, _) = asked(&local, &["replay", &id, "--journal", "journal", "-o", "json"]);
+    let answer: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(answer["matches"], false);
+    for from in ["record", "events"] {
+        assert_eq!(answer[from]["differences"][0]["field"], "confidence", "{answer}");
+    }
+}
+
+#[test]
+fn a_fill_is_followed_back_to_its_bar_by_the_ids_of_the_log() {
+    let local = Local::new(&example("paper-btc.yaml"));
+    let output =
+        local.run_to_end(&sample_bars(), &["--speed", "0", "--log-level", "trace", "--log-format", "json"]);
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |message: &str| {
+        lines.iter().filter(move |line| line["message"] == message).cloned().collect::<Vec<_>>()
+    };
+    let (events, decisions, orders, fills, trades) =
+        (of("event"), of("decision"), of("order"), of("fill"), of("trade closed"));
+    let is_in = |lines: &[Value], keys: &[(&str, &Value)]| {
+        lines.iter().any(|line| keys.iter().all(|(key, value)| line[*key] == **value && !value.is_null()))
+    };
+    let (mut entered, mut left) = (0, 0);
+    for fill in &fills {
+        assert!(fill["bot"] == "default/paper-btc" || fill["span"]["bot"] == "default/paper-btc", "{fill}");
+        assert!(is_in(&orders, &[("order", &fill["order"]), ("cycle", &fill["cycle"])]), "{fill}");
+        if fill["role"] == "Protect" {
+            left += 1;
+        } else {
+            let (decision, cycle) = (&fill["decision"], &fill["cycle"]);
+            assert!(is_in(&decisions, &[("decision", decision), ("cycle", cycle)]), "{fill}");
+            assert!(is_in(&events, &[("at", cycle), ("kind", &"bar".into())]), "{fill}");
+        }
+        if fill["role"] == "Entry" {
+            entered += 1;
+        } else {
+            assert!(is_in(&trades, &[("trade", &fill["trade"])]), "{fill}");
+            assert!(is_in(&fills, &[("order", &fill["trade"]), ("role", &"Entry".into())]), "{fill}");
+        }
+    }
+    assert!(entered > 5 && left > 0, "{entered} entries, {left} stops");
 }
