@@ -10,7 +10,12 @@ use super::answer::Output;
 use super::leaves::leaves;
 use super::source::{Asked, Source, decision_id, reader};
 use super::{Failure, tables};
-use crate::journal::VERSION;
+use crate::journal::{Again, VERSION};
+
+const NO_SNAPSHOT: &str =
+    "from the events: the journal has no snapshot before it that a single version went on from";
+const REMOVED: &str = "from the events: timers and quotes from before it were removed, and those that are left \
+                       make another decision, which says nothing";
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -36,6 +41,9 @@ struct Replayed {
     record: Comparison,
     /// From the events of the journal; absent where it does not have them, and for a running agent.
     events: Option<Comparison>,
+    /// Whether the journal still has every event that led to it. If not, a difference may come of that, and proves
+    /// nothing.
+    complete: bool,
 }
 
 /// A decision beside the one that was made again.
@@ -69,12 +77,19 @@ pub async fn replay(arguments: &Arguments) -> Result<(), Failure> {
             again?
         }
     };
-    let again = again.map(|made| compare(&recorded, made.iter().find(|decision| decision.id == recorded.id)));
-    let events = again.transpose()?;
-    let matches = record.matches && events.as_ref().is_none_or(|events| events.matches);
-    let replayed = Replayed { decision: recorded.id.to_string(), version: VERSION, matches, record, events };
+    let complete = again.as_ref().is_some_and(|again| again.complete);
+    let made = |again: Again| again.decisions.into_iter().find(|decision| decision.id == recorded.id);
+    let events = again.map(|again| compare(&recorded, made(again).as_ref())).transpose()?;
+    let replayed = Replayed::new(recorded.id.to_string(), record, events, complete);
     arguments.output.answer(&replayed, told)?;
-    if matches { Ok(()) } else { Err(Failure::Differs) }
+    if replayed.matches { Ok(()) } else { Err(Failure::Differs) }
+}
+
+impl Replayed {
+    fn new(decision: String, record: Comparison, events: Option<Comparison>, complete: bool) -> Self {
+        let matches = record.matches && events.as_ref().is_none_or(|events| events.matches || !complete);
+        Self { decision, version: VERSION, matches, record, events, complete }
+    }
 }
 
 fn compare(recorded: &Decision, again: Option<&Decision>) -> Result<Comparison, serde_json::Error> {
@@ -96,12 +111,14 @@ fn compare(recorded: &Decision, again: Option<&Decision>) -> Result<Comparison, 
 }
 
 fn told(replayed: &Replayed) -> String {
-    let Replayed { decision, version, matches, record, events } = replayed;
+    let Replayed { decision, version, matches, record, events, complete } = replayed;
     let verdict = if *matches { "matches" } else { "does not match" };
-    let events = events.as_ref().map_or_else(
-        || "from the events: the journal has no snapshot before it that a single version went on from".to_owned(),
-        |events| comparison("from the events", events),
-    );
+    let events = match events {
+        None => NO_SNAPSHOT.to_owned(),
+        Some(events) if events.matches || *complete => comparison("from the events", events),
+        Some(_) if *matches => REMOVED.to_owned(),
+        Some(events) => format!("{REMOVED}\n{}", comparison("from those that are left", events)),
+    };
     format!(
         "decision {decision} {verdict}, made again by version {version}\n\n{}\n{events}",
         comparison("from what it saw", record)
@@ -118,4 +135,31 @@ fn comparison(from: &str, Comparison { matches, fields, differences }: &Comparis
         table.add_row([field.clone(), shown(recorded), shown(recomputed)]);
     }
     format!("{from}: {} of {fields} fields differ\n\n{}\n", differences.len(), tables::lines(&table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(field: Option<&str>) -> Comparison {
+        let difference = |field: &str| Difference { field: field.into(), recorded: None, recomputed: None };
+        let differences: Vec<_> = field.map(difference).into_iter().collect();
+        Comparison { matches: differences.is_empty(), fields: 9, differences }
+    }
+
+    #[test]
+    fn what_differs_for_the_lack_of_old_events_says_nothing() {
+        let replayed = |record, events: Option<Option<&str>>, complete| {
+            let replayed = Replayed::new("2e9a".into(), comparison(record), events.map(comparison), complete);
+            (replayed.matches, told(&replayed))
+        };
+        assert!(replayed(None, Some(None), true).0 && replayed(None, None, false).0);
+        assert!(!replayed(None, Some(Some("action")), true).0 && !replayed(Some("action"), None, false).0);
+        let (matches, said) = replayed(None, Some(Some("action")), false);
+        assert!(matches && said.contains(REMOVED) && !said.contains("fields differ"), "{said}");
+        let (matches, said) = replayed(None, Some(None), false);
+        assert!(matches && said.contains("from the events: all 9 fields"), "what matches is a proof: {said}");
+        let (matches, said) = replayed(Some("confidence"), Some(Some("confidence")), false);
+        assert!(!matches && said.matches("1 of 9 fields differ").count() == 2, "{said}");
+    }
 }

@@ -18,7 +18,7 @@ pub use error::{JournalError, Trouble};
 pub use lock::Lock;
 use place::Access;
 pub use place::{Address, Place, PlaceError};
-pub use reader::Reader;
+pub use reader::{Again, Reader};
 pub use recovery::Recovered;
 use store::{Batch, Row, Store};
 

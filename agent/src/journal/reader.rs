@@ -4,9 +4,19 @@ use engine::{BotId, Decision, Id, Output, Trade};
 use serde::de::DeserializeOwned;
 
 use super::place::Access;
+use super::recovery::{self, Before};
 use super::store::Store;
-use super::{FILE, JournalError, Place, recovery};
+use super::{FILE, JournalError, Place};
 use crate::view::View;
+
+/// What the events of a journal make at the point where a decision was recorded.
+#[derive(Debug)]
+pub struct Again {
+    /// The decisions.
+    pub decisions: Vec<Decision>,
+    /// Whether the journal still has every event that led to them: if not, what differs may differ for that.
+    pub complete: bool,
+}
 
 /// A journal opened for reading only. It needs no lock: what it sees is the last commit.
 #[derive(Debug)]
@@ -83,23 +93,18 @@ impl Reader {
     ///
     /// # Errors
     /// When the journal cannot be read or the engine of that time cannot be restored.
-    pub async fn decided_again(
-        &mut self,
-        bot: &BotId,
-        id: &Id,
-    ) -> Result<Option<Vec<Decision>>, JournalError> {
+    pub async fn decided_again(&mut self, bot: &BotId, id: &Id) -> Result<Option<Again>, JournalError> {
         let place = "SELECT seq FROM outputs WHERE kind IN ('decision', 'fill', 'tradeClosed') AND kind = 'decision' \
                      AND body LIKE $1 LIMIT 1";
         let place = sqlx::query_as(place).bind(record_of(id.as_str()));
         let found: Option<(i64,)> = self.store.maybe_one(place).await?;
         let Some((seq,)) = found else { return Ok(None) };
-        let Some((mut engine, event)) = recovery::before(&mut self.store, &self.place, bot, seq).await?
-        else {
-            return Ok(None);
-        };
-        let mut outputs = Vec::new();
-        engine.handle(&event, &mut outputs);
-        Ok(Some(decisions(outputs)))
+        let before = recovery::before(&mut self.store, &self.place, bot, seq).await?;
+        Ok(before.map(|Before { mut engine, event, complete }| {
+            let mut outputs = Vec::new();
+            engine.handle(&event, &mut outputs);
+            Again { decisions: decisions(outputs), complete }
+        }))
     }
 
     /// The last outputs of a kind whose record is like the pattern, the oldest of them first.

@@ -84,14 +84,22 @@ pub(super) async fn recover(
     Ok((recovered, Extent { last_seq, snapshot_seq }))
 }
 
-/// The engine as it was right before an event, and the event. None where the journal has no snapshot from before it,
-/// or more than one version has handled what came since: that is no one's decision to make again.
+/// A bot right before an event.
+pub(super) struct Before {
+    pub engine: Engine,
+    pub event: Event,
+    /// Whether the journal still has every event that led here. Timers and quotes of long ago are removed.
+    pub complete: bool,
+}
+
+/// The engine as it was right before an event. None where the journal has no snapshot from before it, or more
+/// than one version has handled what came since: that is no one's decision to make again.
 pub(super) async fn before(
     store: &mut Store,
     place: &Place,
     identity: &BotId,
     seq: i64,
-) -> Result<Option<(Engine, Event)>, JournalError> {
+) -> Result<Option<Before>, JournalError> {
     let newest = "SELECT seq, body FROM snapshots WHERE seq < $1 ORDER BY seq DESC LIMIT 1";
     let found: Option<(i64, String)> = store.maybe_one(sqlx::query_as(newest).bind(seq)).await?;
     let Some((first, body)) = found else { return Ok(None) };
@@ -101,6 +109,8 @@ pub(super) async fn before(
     if since.any(|other| Some(other) != version) {
         return Ok(None);
     }
+    let pruned = store.meta("pruned").await?.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let complete = first >= pruned;
     let snapshot = parse(place, &body, || format!("snapshot {first}"))?;
     let mut recovery = Recovery { store, place, last_seq: first };
     let mut engine = recovery.restore(identity, snapshot, first).await?;
@@ -115,7 +125,7 @@ pub(super) async fn before(
         }
         for (at, event) in page {
             if at == seq {
-                return Ok(Some((engine, event)));
+                return Ok(Some(Before { engine, event, complete }));
             }
             outputs.clear();
             engine.handle(&event, &mut outputs);
@@ -266,7 +276,7 @@ fn parse<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-    use engine::EventKind;
+    use engine::{Decision, EventKind, Output};
 
     use super::super::{Entry, Journal, Reader, event_kind, output_kind};
     use super::*;
@@ -380,6 +390,50 @@ mod tests {
                 "ReplayDiverged",
                 "the state is compared, too"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_decision_is_made_again_where_one_version_handled_all_that_led_to_it() {
+        for site in Site::each() {
+            let mut events = events().into_iter();
+            let mut append = async |journal: &mut Journal, engine: &mut Engine, count: usize| -> Decision {
+                let entries: Vec<Entry> =
+                    events.by_ref().take(count).map(|event| handled(engine, event)).collect();
+                journal.append(&entries, engine, &view(engine), None).await.unwrap();
+                let mut outputs = entries.into_iter().flat_map(|entry| entry.outputs).rev();
+                let last = outputs.find_map(|output| match output {
+                    Output::Decision(decision) => Some(*decision),
+                    _ => None,
+                });
+                last.expect("a decision")
+            };
+            let (mut journal, mut recovered) = open(&site).await.unwrap();
+            let first = append(&mut journal, &mut recovered.engine, 4_000).await;
+            journal.close().await.unwrap();
+            let (mut journal, mut recovered) = open(&site).await.unwrap();
+            let second = append(&mut journal, &mut recovered.engine, 300).await;
+            // The snapshots from here on: of the beginning, and the last two.
+            let mut third = None;
+            for _ in 0..3 {
+                journal.snapshot(&recovered.engine).await.unwrap();
+                third = Some(append(&mut journal, &mut recovered.engine, 300).await);
+            }
+            journal.close().await.unwrap();
+            let third = third.unwrap();
+            let again = async |decision: &Decision| {
+                let mut reader = Reader::open(&site.place).await.unwrap();
+                let again = reader.decided_again(&identity(), &decision.id).await.unwrap();
+                reader.close().await;
+                again.map(|again| (again.decisions, again.complete))
+            };
+            assert_eq!(again(&first).await, Some((vec![first.clone()], false)), "timers were removed");
+            assert_eq!(again(&second).await, Some((vec![second.clone()], false)));
+            assert_eq!(again(&third).await, Some((vec![third.clone()], true)));
+            site.tamper("UPDATE writers SET version = '0.0.9' WHERE epoch = 1").await;
+            assert_eq!(again(&first).await, Some((vec![first.clone()], false)), "one version, another one");
+            assert_eq!(again(&second).await, None, "two versions");
+            assert_eq!(again(&third).await, Some((vec![third.clone()], true)));
         }
     }
 

@@ -301,7 +301,7 @@ impl Store {
     }
 
     /// Keeps a snapshot, and removes those before `oldest` but the first, if the journal still has the epoch.
-    /// From the first one any decision can be made again, whenever it was made.
+    /// From the first one a decision can be made again, whenever it was made.
     pub async fn snapshot(
         &mut self,
         epoch: i64,
