@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Time since the machine started, suspension included (`CLOCK_BOOTTIME`): it neither jumps with the
 /// wall clock nor stands still while the machine sleeps, so that a frozen holder finds its lease old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootTime(Duration);
 
 impl BootTime {
@@ -20,6 +20,11 @@ impl BootTime {
     /// A time after the machine's start, for tests of what depends on the clock.
     pub const fn from_start(elapsed: Duration) -> Self {
         Self(elapsed)
+    }
+
+    /// The moment so much later.
+    pub const fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
     }
 
     /// Time since an earlier moment; zero when it lies ahead.

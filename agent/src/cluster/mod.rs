@@ -5,6 +5,7 @@ pub mod config;
 pub mod environment;
 #[cfg(test)]
 mod fake;
+pub mod fence;
 pub mod lease;
 pub mod renewal;
 pub mod share;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Environment;
-use super::lease::{Candidate, Move, Record};
+use super::lease::{Candidate, LONGEST_STALL, Move, Record, Timing};
 use crate::clock::BootTime;
 use crate::gate::Holding;
 use crate::metrics::Metrics;
@@ -24,6 +24,9 @@ use crate::metrics::Metrics;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Time for letting go: a shutdown must not wait for a dead API server.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who holds a Lease that has no holder, in words.
+const NOBODY: &str = "nobody";
 
 /// The Lease of a bot, as one candidate sees it.
 pub struct Renewal {
@@ -82,7 +85,7 @@ impl Renewal {
             api,
             name: child_name(&environment.bot.name),
             bot_uid: environment.bot_uid.clone(),
-            candidate: Candidate::new(environment.pod_uid.clone()),
+            candidate: Candidate::new(environment.pod_uid.clone(), &Timing::default()),
             current: None,
             holding,
             other: None,
@@ -95,6 +98,10 @@ impl Renewal {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut last_problem = String::new();
         let cut = loop {
+            if matches!(*self.holding.borrow(), Holding::Lost { .. }) {
+                // This process ends. The next one in the pod begins with what the journal says then.
+                return;
+            }
             // A shutdown does not wait for an API server that does not answer.
             let attempt = tokio::select! {
                 biased;
@@ -142,24 +149,28 @@ impl Renewal {
             return Err(AttemptError::OtherBot);
         }
         let record = record_of(&lease);
-        match self.candidate.judge(&record, BootTime::now()) {
+        let held = matches!(*self.holding.borrow(), Holding::Held { .. });
+        match self.candidate.judge(&record, held, BootTime::now()) {
+            Move::Lost => {
+                let holder = record.holder.unwrap_or_else(|| NOBODY.to_owned());
+                warn!(lease = self.name, holder, "the Lease was taken");
+                self.holding.send_replace(Holding::Lost { holder });
+                Ok(LOOK_EVERY)
+            }
             Move::Wait(rest) => {
                 let holder = record.holder.unwrap_or_default();
-                if matches!(*self.holding.borrow(), Holding::Held { .. }) {
-                    warn!(lease = self.name, holder, "the Lease was taken");
-                    self.holding.send_replace(Holding::Lost { holder });
-                } else if self.other.as_ref() != Some(&holder) {
+                if self.other.as_ref() != Some(&holder) {
                     info!(lease = self.name, holder, "another agent holds the Lease; waiting");
                     self.other = Some(holder);
                 }
                 Ok(rest.min(LOOK_EVERY))
             }
-            Move::Take => {
+            Move::Take(predecessor) => {
                 let wanted = renewed(&lease, self.candidate.identity(), Timestamp::now());
                 let sent = BootTime::now();
                 let written = answered(self.api.replace(&self.name, &PostParams::default(), &wanted)).await?;
-                if !matches!(*self.holding.borrow(), Holding::Held { .. }) {
-                    info!(lease = self.name, "holding the Lease");
+                if !held {
+                    info!(lease = self.name, after = ?predecessor, "holding the Lease");
                 }
                 self.current = Some(written);
                 self.holding.send_replace(Holding::Held { sent });
@@ -210,7 +221,7 @@ async fn pause_unless_stalled(pause: Duration) {
     loop {
         let now = BootTime::now();
         let Some(rest) = pause.checked_sub(now.since(began)).filter(|rest| !rest.is_zero()) else { return };
-        if now.since(last) > super::lease::LONGEST_STALL {
+        if now.since(last) > LONGEST_STALL {
             return;
         }
         last = now;
@@ -345,6 +356,21 @@ mod tests {
         assert_eq!(*holding.borrow(), Holding::Lost { holder: "other".into() });
         renewal.release(false).await;
         assert_eq!(holder(&objects), "other");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_taken_and_let_go_meanwhile_is_lost_and_not_wanted_any_more() {
+        let (mut renewal, holding, objects) = candidate().await;
+        renewal.attempt().await.unwrap();
+        let let_go =
+            |lease: &mut serde_json::Value| lease["spec"]["holderIdentity"] = serde_json::Value::Null;
+        fake::touch(&mut objects.lock().unwrap().lease, let_go);
+        assert!(matches!(renewal.attempt().await, Err(AttemptError::Conflict)));
+        renewal.attempt().await.unwrap();
+        assert_eq!(*holding.borrow(), Holding::Lost { holder: "nobody".into() });
+        let running = renewal.run(CancellationToken::new());
+        tokio::time::timeout(Duration::from_secs(5), running).await.expect("it wants the Lease again");
+        assert!(holder(&objects).is_null());
     }
 
     #[tokio::test]

@@ -196,6 +196,7 @@ impl Driver {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut feeding = true;
+        let mut held = None;
         loop {
             self.ports.heartbeat.beat();
             if self.ports.exit_at_end && self.around.feed == FeedHealth::Finished && self.trouble.is_none() {
@@ -223,7 +224,9 @@ impl Driver {
                 () = self.ports.gate.changed() => {}
                 report = venues::next_report(&mut self.venues) => self.report(report).await?,
                 _ = tick.tick() => self.pass_time().await?,
-                delivery = feed.recv(), if open && feeding && again.is_none() => match delivery {
+                delivery = next(&mut held, &mut feed), if open && feeding && again.is_none() => match delivery {
+                    // A process that was frozen while it waited for this finds its lease old.
+                    Some(delivery) if !self.ports.gate.is_open() => held = Some(delivery),
                     Some(delivery) => {
                         self.take(delivery, &mut feed)?;
                         self.commit().await?;
@@ -311,6 +314,14 @@ impl Driver {
 
     fn open(&self) -> usize {
         self.engine.positions().len() + self.engine.open_orders().len()
+    }
+}
+
+/// What was held back, or what comes next.
+async fn next(held: &mut Option<Delivery>, feed: &mut mpsc::Receiver<Delivery>) -> Option<Delivery> {
+    match held.take() {
+        Some(delivery) => Some(delivery),
+        None => feed.recv().await,
     }
 }
 
@@ -514,6 +525,29 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(running.await.unwrap().unwrap(), Ended::EndOfData);
+    }
+
+    #[tokio::test]
+    async fn what_arrives_after_the_window_shut_waits_for_the_next_renewal() {
+        let folder = tempfile::tempdir().unwrap();
+        // It shuts between two looks of the loop at the gate, as it does for a process that was frozen.
+        let nearly_old = crds::contract::lease::ENTRY_WINDOW - Duration::from_millis(300);
+        let sent = BootTime::from_start(BootTime::now().since(BootTime::from_start(nearly_old)));
+        let (lease, holding) = watch::channel(Holding::Held { sent });
+        let gate = Gate::Lease { holding, window: Window::default() };
+        let (driver, mut view, _) = driver(folder.path(), gate).await;
+        let (feed, deliveries) = mpsc::channel(1);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(deliveries, none, stop.clone()));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        feed.send(Delivery::Step(steps().next_step().unwrap().unwrap())).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let market_time = |view: &Option<Arc<View>>| view.as_ref().and_then(|view| view.market_time);
+        assert_eq!(market_time(&view.borrow_and_update()), None, "it was handled on an old renewal");
+        lease.send_replace(Holding::Held { sent: BootTime::now() });
+        view.wait_for(|view| market_time(view).is_some()).await.unwrap();
+        stop.cancel();
+        assert_eq!(running.await.unwrap().unwrap(), Ended::Stopped);
     }
 
     #[tokio::test]
