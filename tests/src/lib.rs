@@ -13,6 +13,7 @@ pub mod kstatus;
 pub mod local;
 pub mod mutate;
 pub mod operator;
+pub mod pod;
 pub mod process;
 pub mod record;
 pub mod tls;

@@ -61,6 +61,11 @@ struct Shared {
 impl Proxy {
     /// Stands before the server that a kubeconfig names; the credentials are those of each request.
     pub fn start(kubeconfig: &Path) -> Self {
+        Self::listen(std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"), kubeconfig)
+    }
+
+    /// The same behind a listener, which may be of another network namespace.
+    pub fn listen(listener: std::net::TcpListener, kubeconfig: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -74,7 +79,8 @@ impl Proxy {
             // Every answer is the client's to judge.
             config.default_retry = false;
             config.write_timeout = None;
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            listener.set_nonblocking(true).expect("a listener");
+            let listener = TcpListener::from_std(listener).expect("a listener");
             let address = listener.local_addr().expect("an address");
             let shared = Arc::new(Shared {
                 client: Client::try_from(config).expect("a client"),

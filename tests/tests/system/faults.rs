@@ -399,7 +399,7 @@ fn kill_nine_of_operator_api_server_and_etcd_in_the_middle_of_work_leaves_no_tra
 }
 
 /// The wall clock of a program that is started with these variables: what is written into the file, such as `+2d`.
-fn wall_clock(file: &Path) -> Vec<(String, String)> {
+pub(super) fn wall_clock(file: &Path) -> Vec<(String, String)> {
     let libraries = std::fs::read_dir("/usr/lib").expect("/usr/lib");
     let library = libraries
         .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")))

@@ -9,6 +9,7 @@ mod faults;
 mod fields;
 mod keys;
 mod leader;
+mod lease;
 mod local;
 mod local_mistakes;
 mod manifests;

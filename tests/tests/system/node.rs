@@ -10,32 +10,32 @@ use tests::local::{Local, sample_bars};
 use tests::{repository, wait};
 
 /// One cluster for all tests of this file and of those beside it; each works in a namespace of its own.
-pub(crate) fn cluster() -> &'static Cluster {
+pub(super) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::with_operator)
 }
 
 /// The example at another speed: the bars of ten months pass in seconds.
-fn example_at(speed: &str) -> String {
+pub(super) fn example_at(speed: &str) -> String {
     let manifest = std::fs::read_to_string(repository("examples/paper-btc.yaml")).expect("the example");
     assert!(manifest.contains("speed: 86400"), "the example has a speed");
     manifest.replace("speed: 86400", &format!("speed: {speed}"))
 }
 
-fn in_namespace(manifest: &str, namespace: &str) -> String {
+pub(super) fn in_namespace(manifest: &str, namespace: &str) -> String {
     manifest.replace("metadata:\n", &format!("metadata:\n  namespace: {namespace}\n"))
 }
 
-fn apply(cluster: &Cluster, namespace: &str, manifest: &str) {
+pub(super) fn apply(cluster: &Cluster, namespace: &str, manifest: &str) {
     cluster.apply(&in_namespace(manifest, namespace));
 }
 
-fn bot(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+pub(super) fn bot(cluster: &Cluster, namespace: &str, name: &str) -> Value {
     cluster.get(namespace, &format!("tradingbot/{name}")).expect("the bot exists")
 }
 
 /// The one pod of a bot that is not on its way out.
-pub(crate) fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+pub(super) fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Value {
     wait::until("there is one pod", || {
         let label = format!("trading.three-rivers-tech.com/bot={name}");
         let list: Value =
@@ -50,14 +50,14 @@ pub(crate) fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Value {
 }
 
 /// What the journal in the pod says.
-fn journal(cluster: &Cluster, namespace: &str, name: &str, command: &str) -> Value {
+pub(super) fn journal(cluster: &Cluster, namespace: &str, name: &str, command: &str) -> Value {
     let deployment = format!("deployment/{name}");
     let agent = ["/tradingbot-agent", command, "--journal", "/var/lib/tradingbot/journal", "-o", "json"];
     let output = cluster.run(&[&["exec", "-n", namespace, &deployment, "--"], &agent[..]].concat());
     serde_json::from_str(&output).expect("JSON")
 }
 
-fn await_end_of_replay(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+pub(super) fn await_end_of_replay(cluster: &Cluster, namespace: &str, name: &str) -> Value {
     wait::until("the replay is finished", || {
         let object = bot(cluster, namespace, name);
         match tests::cluster::condition(&object, "FeedHealthy") {
@@ -68,7 +68,7 @@ fn await_end_of_replay(cluster: &Cluster, namespace: &str, name: &str) -> Value 
 }
 
 /// Trades, positions and cash: what must not depend on speed, place or interruptions.
-fn ledger(trades: Value, status: &Value) -> Value {
+pub(super) fn ledger(trades: Value, status: &Value) -> Value {
     json!({"trades": trades, "account": status["account"], "positions": status["positions"]})
 }
 
