@@ -6,5 +6,6 @@ CREATE TABLE writers (
     version TEXT   NOT NULL
 );
 INSERT INTO writers (epoch, first, version) SELECT 0, 1, value FROM meta WHERE key = 'version';
-INSERT INTO meta (key, value) VALUES ('epoch', '0');
+-- One that was here before counts on: see the way back.
+INSERT INTO meta (key, value) VALUES ('epoch', '0') ON CONFLICT (key) DO NOTHING;
 DELETE FROM meta WHERE key = 'version';

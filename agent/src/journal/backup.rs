@@ -206,6 +206,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_journal_that_was_brought_back_for_the_agent_before_can_be_backed_up() {
+        for site in Site::each() {
+            let (journal, ..) = traded(&site).await;
+            let events = journal.last_seq();
+            journal.close().await.unwrap();
+            crate::journal::migrate(&site.place, true).await.unwrap();
+            let file = site.folder.path().join("backup.db");
+            assert_eq!(backup(&site.place, &file).await.unwrap(), events);
+            let target = Site::sqlite();
+            let proven = restore(&file, Some(&target.place)).await.unwrap();
+            assert_eq!((proven.events, proven.trades), (events, 3));
+            let (copy, _) = Journal::open(&target.place, &identity(), None).await.unwrap();
+            assert_eq!(copy.last_seq(), events);
+        }
+    }
+
+    #[tokio::test]
     async fn a_backup_that_was_tampered_with_is_not_proven() {
         let site = Site::sqlite();
         let (journal, ..) = traded(&site).await;

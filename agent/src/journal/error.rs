@@ -176,6 +176,10 @@ pub enum Trouble {
     Corrupt,
     /// It does not answer.
     Unreachable,
+    /// Others keep it from being written.
+    Busy,
+    /// A write was given up that took too long for a live market.
+    Slow,
     /// Anything else.
     Failed,
 }
@@ -189,6 +193,7 @@ impl Trouble {
                 // SQLite's have no five digits, SQLSTATEs have.
                 Some(code) if code.len() == 5 => Self::of_state(code),
                 Some(code) => match code.parse::<i32>().map(|code| code & 0xff) {
+                    Ok(5 | 6) => Self::Busy,
                     Ok(8) => Self::ReadOnly,
                     Ok(11 | 26) => Self::Corrupt,
                     Ok(13) => Self::DiskFull,
@@ -206,6 +211,7 @@ impl Trouble {
         match code {
             "53100" => Self::DiskFull,
             "25006" => Self::ReadOnly,
+            "55P03" => Self::Busy,
             "XX001" | "XX002" => Self::Corrupt,
             // Too many connections; shut down, crashed, starting.
             "53300" | "57P01" | "57P02" | "57P03" | "57P05" => Self::Unreachable,
@@ -221,6 +227,8 @@ impl Trouble {
             Self::ReadOnly => "JournalReadOnly",
             Self::Corrupt => "JournalCorrupt",
             Self::Unreachable => "JournalUnreachable",
+            Self::Busy => "JournalBusy",
+            Self::Slow => "JournalSlow",
             Self::Failed => "JournalFailed",
         }
     }
@@ -231,6 +239,8 @@ impl Trouble {
             Self::ReadOnly => "cannot be written",
             Self::Corrupt => "is damaged",
             Self::Unreachable => "cannot be reached",
+            Self::Busy => "is read or locked by others",
+            Self::Slow => "takes too long to write",
             Self::Failed => "failed",
         }
     }
@@ -247,6 +257,10 @@ impl Trouble {
             Self::Unreachable => {
                 "check that the database runs, its address and the network; a running agent goes on by itself"
             }
+            Self::Busy => {
+                "wait for the backup or whatever else reads it, or end that; a running agent goes on by itself"
+            }
+            Self::Slow => "check the disk or the database; a running agent goes on by itself",
             Self::Failed => "check the disk's room, its health and the permissions",
         }
     }

@@ -28,7 +28,7 @@ pub const FILE: &str = "journal.db";
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Events between two snapshots: a tail of so many is replayed in well under a second.
-const SNAPSHOT_EVERY: i64 = 5_000;
+pub(crate) const SNAPSHOT_EVERY: i64 = 5_000;
 
 /// Moves of the loop, and timers and quotes that led to nothing else, are kept for so long (market time).
 const KEEP_MOVES: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -77,6 +77,10 @@ impl Journal {
     ) -> Result<(Self, Recovered), JournalError> {
         let place = place.into();
         let (lock, mut store) = take(&place).await?;
+        // Another bot's journal is left as it is.
+        if store.schema_version().await? > 0 {
+            refuse_another(&mut store, &place, identity).await?;
+        }
         store.migrate().await?;
         claim(&mut store, &place, identity, config).await?;
         // From here on nobody else appends: what is read now is all there is.
@@ -231,7 +235,9 @@ impl Journal {
     }
 
     fn store(&mut self) -> Result<&mut Store, JournalError> {
-        self.store.as_mut().ok_or_else(|| JournalError::Interrupted { place: self.place.clone() })
+        // `settle` has connected; who gets here without a connection has to try again.
+        let none = || sqlx::Error::Io(std::io::ErrorKind::NotConnected.into());
+        self.store.as_mut().ok_or_else(|| JournalError::database(&self.place, none()))
     }
 
     /// After a failure the connection is given up. `held` is false when the epoch is another's.
@@ -249,6 +255,16 @@ impl Journal {
                 Err(error)
             }
         }
+    }
+
+    /// Gives up a write that was under way for too long and is waited for no more. What became of it is found out
+    /// before the next.
+    pub async fn give_up(&mut self) -> JournalError {
+        if let Some(store) = self.store.take() {
+            store.give_up().await;
+        }
+        let source = sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        JournalError::Database { place: self.place.clone(), trouble: Trouble::Slow, source }
     }
 
     fn fenced(&self, current: Option<String>) -> JournalError {
@@ -292,6 +308,17 @@ async fn take(place: &Place) -> Result<(Option<Lock>, Store), JournalError> {
     Ok((lock, Store::open(place, Access::Write, None).await?))
 }
 
+/// Refuses another bot's journal, whatever its schema. Says whether it has an owner.
+async fn refuse_another(store: &mut Store, place: &Place, identity: &BotId) -> Result<bool, JournalError> {
+    let expected = identity.to_string();
+    match store.meta("bot").await? {
+        Some(found) if found != expected => {
+            Err(JournalError::OtherBot { place: place.clone(), found, expected })
+        }
+        owner => Ok(owner.is_some()),
+    }
+}
+
 /// Refuses another bot's journal; gives a new one its owner and its first snapshot.
 async fn claim(
     store: &mut Store,
@@ -299,18 +326,14 @@ async fn claim(
     identity: &BotId,
     config: Option<&BotConfig>,
 ) -> Result<(), JournalError> {
-    let expected = identity.to_string();
-    match store.meta("bot").await? {
-        Some(found) if found == expected => Ok(()),
-        Some(found) => Err(JournalError::OtherBot { place: place.clone(), found, expected }),
-        None => {
-            let config = config.ok_or_else(|| JournalError::Missing { place: place.clone() })?;
-            let engine = Engine::new(identity.clone(), config.clone());
-            let engine = engine
-                .map_err(|source| JournalError::Engine { place: place.clone(), source: Box::new(source) })?;
-            store.begin(&expected, &snapshot_body(place, &engine)?).await
-        }
+    if refuse_another(store, place, identity).await? {
+        return Ok(());
     }
+    let config = config.ok_or_else(|| JournalError::Missing { place: place.clone() })?;
+    let engine = Engine::new(identity.clone(), config.clone());
+    let engine =
+        engine.map_err(|source| JournalError::Engine { place: place.clone(), source: Box::new(source) })?;
+    store.begin(&identity.to_string(), &snapshot_body(place, &engine)?).await
 }
 
 fn snapshot_body(place: &Place, engine: &Engine) -> Result<String, JournalError> {

@@ -2,6 +2,7 @@
 //! statements; what differs between the two is in this file.
 
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyRow, install_default_drivers};
@@ -12,8 +13,8 @@ use tokio::time::Instant;
 use super::place::Access;
 use super::{JournalError, Place, Trouble};
 
-static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| unlocked(sqlx::migrate!("migrations/sqlite")));
+static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| unlocked(sqlx::migrate!("migrations/postgres")));
 
 /// Rows of one statement; SQLite takes 32,766 values.
 const ROWS_AT_ONCE: usize = 2_000;
@@ -23,6 +24,12 @@ const COPIED_AT_ONCE: i64 = 1_000;
 const CACHE: &str = "PRAGMA cache_size = -512";
 /// A server that does not answer for so long is gone. SQLite's answers are as slow as the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A migration may rewrite a table; whoever has not answered after this is gone, too.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a migration waits for a table that somebody else has locked.
+const MIGRATION_LOCK_PATIENCE: &str = "5s";
+/// The newest schema whose journals do not say who wrote them.
+const WITHOUT_WRITERS: i64 = 1;
 /// How long a connection may take to close, here and in the eyes of the server.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// First half of the advisory lock's key, "trad"; the second is the schema.
@@ -108,8 +115,8 @@ impl Store {
             let checkpoint = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)");
             let (busy, _, _): (i64, i64, i64) = store.one(checkpoint).await?;
             if busy != 0 {
-                let told = "a reader keeps the log from being emptied";
-                return Err(JournalError::database(place, sqlx::Error::Configuration(told.into())));
+                let source = sqlx::Error::Configuration("a reader keeps the log from being emptied".into());
+                return Err(JournalError::Database { place: place.clone(), trouble: Trouble::Busy, source });
             }
         }
         Ok(store)
@@ -186,7 +193,7 @@ impl Store {
         }
     }
 
-    const fn migrator(&self) -> &'static Migrator {
+    fn migrator(&self) -> &'static Migrator {
         match self.place {
             Place::Folder(_) => &SQLITE,
             Place::Postgres(_) => &POSTGRES,
@@ -195,14 +202,16 @@ impl Store {
 
     /// Brings the schema to the newest version.
     pub async fn migrate(&mut self) -> Result<(), JournalError> {
-        let done = self.migrator().run(&mut self.connection).await;
-        done.map_err(|source| self.schema(source))
+        self.begin_migration().await?;
+        let done = migrated(&self.place, self.migrator().run(&mut self.connection)).await;
+        self.end_migration(done).await
     }
 
     /// Brings the schema of a new database to a version.
     pub async fn migrate_to(&mut self, version: i64) -> Result<(), JournalError> {
-        let done = self.migrator().run_to(version, &mut self.connection).await;
-        done.map_err(|source| self.schema(source))
+        self.begin_migration().await?;
+        let done = migrated(&self.place, self.migrator().run_to(version, &mut self.connection)).await;
+        self.end_migration(done).await
     }
 
     /// Takes the newest version of the schema back.
@@ -214,8 +223,25 @@ impl Store {
         if !reversible && migrator.version_exists(version) {
             return Err(JournalError::FirstSchema { place: self.place.clone(), version });
         }
-        let done = migrator.undo(&mut self.connection, version - 1).await;
-        done.map_err(|source| self.schema(source))
+        self.begin_migration().await?;
+        let done = migrated(&self.place, migrator.undo(&mut self.connection, version - 1)).await;
+        self.end_migration(done).await
+    }
+
+    /// Nobody waits for ever for a table that somebody else reads.
+    async fn begin_migration(&mut self) -> Result<(), JournalError> {
+        match self.place {
+            Place::Folder(_) => Ok(()),
+            Place::Postgres(_) => self.set("lock_timeout", MIGRATION_LOCK_PATIENCE).await,
+        }
+    }
+
+    async fn end_migration(&mut self, done: Result<(), MigrateError>) -> Result<(), JournalError> {
+        done.map_err(|source| self.schema(source))?;
+        match self.place {
+            Place::Folder(_) => Ok(()),
+            Place::Postgres(_) => self.set("lock_timeout", "0").await,
+        }
     }
 
     /// The version of the schema; 0 before there is one.
@@ -412,8 +438,10 @@ impl Store {
             let write = write.bind(seq).bind(version).bind(body).execute(&mut to.connection);
             bounded(&place, write).await?;
         }
-        let writers = sqlx::query_as("SELECT epoch, first, version FROM writers");
-        let writers: Vec<(i64, i64, String)> = self.all(writers).await?;
+        let writers: Vec<(i64, i64, String)> = match self.schema_version().await? {
+            ..=WITHOUT_WRITERS => Vec::new(),
+            _ => self.all(sqlx::query_as("SELECT epoch, first, version FROM writers")).await?,
+        };
         for (epoch, first, version) in writers {
             let write = sqlx::query("INSERT INTO writers (epoch, first, version) VALUES ($1, $2, $3)");
             let write = write.bind(epoch).bind(first).bind(version).execute(&mut to.connection);
@@ -482,14 +510,36 @@ async fn bounded<T>(
     place: &Place,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, JournalError> {
-    let done = match place {
+    within(place, PATIENCE, work).await.map_err(|source| JournalError::database(place, source))
+}
+
+/// Waits for a migration: [`bounded`] with a patience of its own.
+async fn migrated(
+    place: &Place,
+    work: impl Future<Output = Result<(), MigrateError>>,
+) -> Result<(), MigrateError> {
+    within(place, MIGRATION_PATIENCE, work).await
+}
+
+async fn within<T, E: From<sqlx::Error>>(
+    place: &Place,
+    patience: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match place {
         Place::Folder(_) => work.await,
-        Place::Postgres(_) => tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
-            let told = format!("no answer for {} s", PATIENCE.as_secs());
-            Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, told)))
+        Place::Postgres(_) => tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            let told = format!("no answer for {} s", patience.as_secs());
+            Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, told)).into())
         }),
-    };
-    done.map_err(|source| JournalError::database(place, source))
+    }
+}
+
+/// Whoever migrates has the journal's own lock. That of the migrator is one for the whole database, which
+/// several bots may share, and is waited for without an end.
+fn unlocked(mut migrator: Migrator) -> Migrator {
+    migrator.set_locking(false);
+    migrator
 }
 
 /// Whether the journal has the epoch. Until the transaction ends nobody can raise it.

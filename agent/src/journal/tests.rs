@@ -4,6 +4,8 @@
 use engine::{BotId, Event, EventKind};
 use jiff::Timestamp;
 use lab::postgres::Stop;
+use sqlx::Connection;
+use sqlx::migrate::Migrate;
 
 use super::*;
 use crate::fixtures::{Site, config, handled, identity, view};
@@ -164,6 +166,83 @@ async fn a_schema_goes_back_one_and_forth_again_and_keeps_everything() {
 }
 
 #[tokio::test]
+async fn a_holder_from_before_a_schema_went_back_is_refused_by_either_schema() {
+    for site in Site::each() {
+        for forth in [false, true] {
+            let (mut old, mut recovered) = open(&site).await;
+            let entry = timer(&mut recovered.engine, 0);
+            // Frozen, and its lock lost.
+            old.store.take().unwrap().give_up().await;
+            old._lock = None;
+            migrate(&site.place, true).await.unwrap();
+            if forth {
+                let (new, _) = open(&site).await;
+                assert!(new.epoch > old.epoch, "{} after {}", new.epoch, old.epoch);
+                new.close().await.unwrap();
+            }
+            let view = view(&recovered.engine);
+            let error = old.append(&[entry], &recovered.engine, &view, None).await.unwrap_err();
+            assert_eq!(error.reason(), "JournalFenced", "{error}");
+            drop(old);
+            migrate(&site.place, false).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_bots_journal_is_not_even_migrated() {
+    let other = BotId { namespace: "default".into(), name: "other".into() };
+    for site in Site::each() {
+        let (journal, _) = open(&site).await;
+        journal.close().await.unwrap();
+        migrate(&site.place, true).await.unwrap();
+        let error = Journal::open(&site.place, &other, Some(&config())).await.unwrap_err();
+        assert_eq!(error.reason(), "JournalOfOtherBot");
+        assert_eq!(migrate(&site.place, false).await.unwrap(), Migrated { from: 1, to: 2 });
+    }
+}
+
+#[tokio::test]
+async fn no_start_waits_for_what_another_bot_does_in_the_same_database() {
+    let site = Site::postgres();
+    sqlx::any::install_default_drivers();
+    let url = site.server.as_ref().unwrap().url();
+    let mut other = sqlx::AnyConnection::connect(&url).await.unwrap();
+    // As a migration in another schema has it that takes long, or whose machine hangs.
+    other.lock().await.unwrap();
+    let (journal, _) = open(&site).await;
+    journal.close().await.unwrap();
+    migrate(&site.place, true).await.unwrap();
+    // A table of one's own that somebody reads is waited for, with an end.
+    sqlx::query("BEGIN").execute(&mut other).await.unwrap();
+    sqlx::query("LOCK TABLE meta IN EXCLUSIVE MODE").execute(&mut other).await.unwrap();
+    let error = migrate(&site.place, false).await.unwrap_err();
+    assert_eq!((error.reason(), error.may_pass()), ("JournalBusy", true), "{error}");
+    other.close().await.unwrap();
+    migrate(&site.place, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_holds_up_a_writer_who_comes_back_is_named_as_what_it_is() {
+    let site = Site::sqlite();
+    let (mut journal, mut recovered) = open(&site).await;
+    let (one, two) = (timer(&mut recovered.engine, 0), timer(&mut recovered.engine, 1));
+    let view = view(&recovered.engine);
+    journal.append(&[one], &recovered.engine, &view, None).await.unwrap();
+    // As a backup does it.
+    let mut reader = Store::open(&site.place, Access::Read, None).await.unwrap();
+    reader.hold_still().await.unwrap();
+    assert_eq!(reader.last_seq().await.unwrap(), 1);
+    journal.store.take().unwrap().give_up().await;
+    let error = journal.append(std::slice::from_ref(&two), &recovered.engine, &view, None).await.unwrap_err();
+    assert_eq!((error.reason(), error.may_pass()), ("JournalBusy", true), "{error}");
+    assert!(error.to_string().contains("wait for the backup"), "{error}");
+    reader.close().await.unwrap();
+    journal.append(&[two], &recovered.engine, &view, None).await.unwrap();
+    assert_eq!(journal.last_seq(), 2);
+}
+
+#[tokio::test]
 async fn a_journal_of_a_newer_agent_is_left_alone() {
     for site in Site::each() {
         let (journal, _) = open(&site).await;
@@ -229,5 +308,5 @@ async fn a_database_that_can_only_be_read_is_told_apart() {
     assert_eq!((error.reason(), error.may_pass()), ("JournalReadOnly", true), "{error}");
     let other = BotId { namespace: "default".into(), name: "other".into() };
     let error = Journal::open(&site.place, &other, None).await.unwrap_err();
-    assert_eq!(error.reason(), "JournalReadOnly", "{error}");
+    assert_eq!(error.reason(), "JournalOfOtherBot", "{error}");
 }
