@@ -182,23 +182,25 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                     self.state.instant_open = true;
                 }
             }
-            EventKind::Takeover => {
-                let now = self.state.market_time.map_or(event.at, |now| now.max(event.at));
-                self.take_over(now, out);
-            }
+            EventKind::Takeover => self.take_over(self.now(event.at), out),
             EventKind::Venue(report) => {
-                // A report that was long on its way counts from now on.
-                let now = self.state.market_time.map_or(event.at, |now| now.max(event.at));
+                let now = self.now(event.at);
                 self.roll_day(now);
                 self.on_report(report, now, out);
             }
             EventKind::Timer => {
-                self.roll_day(event.at);
+                let now = self.now(event.at);
+                self.roll_day(now);
                 self.close_instant(out);
-                self.work_on_all(event.at, out);
+                self.work_on_all(now, out);
             }
             EventKind::Lease { .. } | EventKind::Configuration(_) => {}
         }
+    }
+
+    /// What was long on its way counts from now on.
+    pub(crate) fn now(&self, at: Timestamp) -> Timestamp {
+        self.state.market_time.map_or(at, |now| now.max(at))
     }
 
     /// What the engine must remember.

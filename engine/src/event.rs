@@ -14,7 +14,8 @@ use crate::orders::VenueReport;
 pub struct Event {
     /// Market time: of a bar its *end*, of a quote the venue's stamp, of a report its arrival. `Lease`
     /// and `Configuration` take effect in the order of their arrival and do not move the market's time,
-    /// whatever theirs is; a report or takeover that comes late counts as of the market's time.
+    /// whatever theirs is; a report or takeover that comes late counts as of the market's time, and so does
+    /// everything live, where orders are messages.
     pub at: Timestamp,
     /// What happened.
     pub kind: EventKind,

@@ -10,11 +10,13 @@ use crate::decimal::to_f64;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
+use crate::id::Id;
 use crate::market::plausible_price;
 use crate::orders::{News, Report, VenueFill, VenueReport};
 use crate::output::{Refusal, Refused};
 use crate::panel::Panel;
 use crate::risk::Gate;
+use crate::venue::Paper;
 
 /// The year 9000, in seconds since 1970.
 const LATEST: i64 = 221_845_392_000;
@@ -29,6 +31,29 @@ const fn answers_by_message(kind: &VenueKind) -> bool {
     match kind {
         VenueKind::Paper(_) => false,
     }
+}
+
+/// Quantities of what there can be: sums of several have room in a decimal.
+fn check_quantity(what: &str, quantity: Decimal) -> Result<(), (Refusal, String)> {
+    let most = Paper::MAXIMUM_QUANTITY;
+    if (Decimal::ZERO..=most).contains(&quantity) {
+        return Ok(());
+    }
+    Err((Refusal::BadQuantity, format!("{what}: {quantity} is no quantity; it lies between 0 and {most}")))
+}
+
+fn check_fill(order: &Id, fill: &VenueFill) -> Result<(), (Refusal, String)> {
+    let VenueFill { id, quantity, price, fee } = fill;
+    let plausible = check_quantity("", *quantity).is_ok()
+        && !quantity.is_zero()
+        && plausible_price(to_f64(*price))
+        && fee.abs() <= Paper::MAXIMUM_QUANTITY;
+    if plausible {
+        return Ok(());
+    }
+    let message =
+        format!("fill {id} of the order {order}: {quantity} at {price} for a fee of {fee} is no fill");
+    Err((Refusal::BadFill, message))
 }
 
 impl<P: Panel, G: Gate> Engine<P, G> {
@@ -70,10 +95,20 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 .accept(config)
                 .map(drop)
                 .map_err(|error| refused(None, Refusal::BadConfiguration, error.to_string())),
+            // Live, time that has passed has passed, whatever the clocks say.
+            EventKind::Timer if !self.state.remote.is_empty() => Ok(()),
             EventKind::Timer => in_order(None),
             EventKind::Quote { asset, bid, ask, low_bid, high_ask } => {
-                known(asset)?;
-                in_order(Some(asset))?;
+                let index = known(asset)?;
+                if self.answers_by_message(index) {
+                    let last = self.state.assets.get(index).and_then(|state| state.quote_at);
+                    if let Some(last) = last.filter(|last| event.at < *last) {
+                        let message = format!("the quote of {} comes after that of {last}", event.at);
+                        return Err(refused(Some(asset), Refusal::TimeRunsBackwards, message));
+                    }
+                } else {
+                    in_order(Some(asset))?;
+                }
                 let plausible = [*bid, *ask, *low_bid, *high_ask].into_iter().all(plausible_price);
                 if plausible && bid <= ask && low_bid <= bid && ask <= high_ask {
                     return Ok(());
@@ -86,8 +121,9 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             }
             EventKind::History { asset, timeframe, bar } | EventKind::Bar { asset, timeframe, bar } => {
                 let index = known(asset)?;
-                // History may come late: an asset that was added gets its past then.
-                if matches!(event.kind, EventKind::Bar { .. }) {
+                // History may come late: an asset that was added gets its past then. So may a live bar: it is
+                // made when its time is over, and time goes on meanwhile.
+                if matches!(event.kind, EventKind::Bar { .. }) && !self.answers_by_message(index) {
                     in_order(Some(asset))?;
                 }
                 let series = self.markets.get(index).map(|market| market.series.check(*timeframe, event.at));
@@ -104,18 +140,32 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             let message = format!("the venue `{}` does not answer by message", report.venue);
             return Err((Refusal::UnknownVenue, message));
         }
-        let Report::Order { id, news } = &report.report else { return Ok(()) };
-        let fills = match news {
-            News::Fill(fill) => std::slice::from_ref(fill),
-            News::Status { fills, .. } => fills,
-            _ => &[],
-        };
-        match fills.iter().find(|fill| fill.quantity <= Decimal::ZERO || fill.price <= Decimal::ZERO) {
-            None => Ok(()),
-            Some(VenueFill { id: fill, quantity, price, .. }) => {
-                let message = format!("fill {fill} of the order {id}: {quantity} at {price} is no fill");
-                Err((Refusal::BadFill, message))
+        let (id, news) = match &report.report {
+            Report::Order { id, news } => (id, news),
+            Report::Account(reading) => {
+                let mut positions = reading.positions.iter();
+                return positions
+                    .try_for_each(|(asset, units)| check_quantity(&asset.to_string(), units.abs()));
             }
+        };
+        match news {
+            News::Fill(fill) => check_fill(id, fill),
+            News::Cancelled { filled } => check_quantity(&format!("the order {id}, filled"), *filled),
+            News::Status { quantity, stop, filled, fills, .. } => {
+                check_quantity(&format!("the order {id}"), *quantity)?;
+                check_quantity(&format!("the order {id}, filled"), *filled)?;
+                if let Some(stop) = stop.filter(|stop| !plausible_price(*stop)) {
+                    let message =
+                        format!("the order {id}: {stop} is no price; it lies between 1e-8 and 1e10");
+                    return Err((Refusal::BadPrice, message));
+                }
+                fills.iter().try_for_each(|fill| check_fill(id, fill))
+            }
+            News::Accepted
+            | News::Rejected { .. }
+            | News::Withheld { .. }
+            | News::Unknown
+            | News::Missing { .. } => Ok(()),
         }
     }
 
@@ -166,10 +216,12 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 .position
                 .as_ref()
                 .map(|position| &position.venue)
-                .or(state.pending.as_ref().map(|pending| &pending.order.venue));
+                .or(state.pending.as_ref().map(|pending| &pending.order.venue))
+                .map(String::as_str)
+                .or(state.desk.venue_at_work());
             match (after, venue) {
                 (None, Some(_)) => return Err(EngineError::AssetHeld { asset: state.asset.clone() }),
-                (Some(after), Some(venue)) if after.venue != *venue => {
+                (Some(after), Some(venue)) if after.venue != venue => {
                     return Err(EngineError::AssetHeld { asset: state.asset.clone() });
                 }
                 _ => {}

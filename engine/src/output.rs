@@ -85,8 +85,10 @@ pub enum Refusal {
     UnknownVenue,
     /// A report on an order that is none of this bot's, or too old to be remembered.
     UnknownOrder,
-    /// A fill of nothing, or at no price.
+    /// A fill of nothing, at no price, or of more than there can be.
     BadFill,
+    /// A quantity that is negative or more than there can be.
+    BadQuantity,
 }
 
 /// Ledger and venue differ: nothing opens on the asset until they agree.
@@ -101,6 +103,9 @@ pub struct Discrepancy {
     pub venue: String,
     /// What differs.
     pub kind: DiscrepancyKind,
+    /// The order that it is about, where it is about one.
+    #[serde(default)]
+    pub order: Option<Id>,
     /// Units by the ledger, negative where short.
     pub ledger: Decimal,
     /// Units by the venue, where it said.
@@ -115,6 +120,8 @@ pub enum DiscrepancyKind {
     Position,
     /// A fill that does not fit what is held.
     Fill,
+    /// An order is at work at the venue that is none of this bot's, or too old to be remembered.
+    Order,
 }
 
 /// A move of the loop.
@@ -296,7 +303,7 @@ pub enum Cancellation {
     Paused,
     /// The lease was lost.
     LeaseNotHeld,
-    /// No price came for so long that the decision no longer rests on fresh data.
+    /// No price came, or the journal took nothing, for so long that the decision no longer rests on fresh data.
     StaleDecision,
     /// The position was closed by other means.
     PositionClosed,

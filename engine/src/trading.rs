@@ -69,12 +69,13 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         if let Some(state) = self.state.assets.get_mut(index) {
             state.due |= decides;
         }
+        let now = self.now(end);
         if let Some((_, prices)) = unseen {
             self.remark(index, prices.close);
-            self.move_stop(index, end, |side| if side == Side::Long { prices.high } else { prices.low }, out);
-            self.watch_stop(index, |_| prices.close, end);
+            self.move_stop(index, now, |side| if side == Side::Long { prices.high } else { prices.low }, out);
+            self.watch_stop(index, |_| prices.close, now);
         }
-        self.work(index, end, out);
+        self.work(index, now, out);
     }
 
     /// Whether the price is beyond a stop that rests at a venue, which should have been filled there.
@@ -97,11 +98,12 @@ impl<P: Panel, G: Gate> Engine<P, G> {
         out: &mut Vec<Output>,
     ) {
         self.roll_day(at);
+        let now = self.now(at);
         let by_message = self.answers_by_message(index);
         let pending = self.state.assets.get(index).and_then(|state| state.pending.as_ref());
         let fillable = pending.filter(|pending| pending.order.decided_at < at);
         if by_message {
-            self.watch_stop(index, |side| if side == Side::Long { quote.bid } else { quote.ask }, at);
+            self.watch_stop(index, |side| if side == Side::Long { quote.bid } else { quote.ask }, now);
         } else if let Some(buys) =
             fillable.map(|pending| (pending.order.role == Role::Entry) == (pending.order.side == Side::Long))
         {
@@ -118,8 +120,8 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             state.quote_at = Some(at);
         }
         self.remark(index, quote.mid());
-        self.move_stop(index, at, |side| if side == Side::Long { quote.bid } else { quote.ask }, out);
-        self.work(index, at, out);
+        self.move_stop(index, now, |side| if side == Side::Long { quote.bid } else { quote.ask }, out);
+        self.work(index, now, out);
     }
 
     /// Gives a bar to the indicators, and says whether a decision bar became final.

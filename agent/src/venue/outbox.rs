@@ -1,7 +1,7 @@
 //! When a command leaves.
 
 use engine::orders::{Command, Instruction, Intent, News, Report, VenueReport};
-use engine::{Event, EventKind, Id, Output, Role};
+use engine::{Cancellation, Event, EventKind, Id, Output, Role};
 use jiff::Timestamp;
 
 /// Commands on their way from the engine to the venues.
@@ -64,7 +64,7 @@ impl Outbox {
             };
             match (reason, command) {
                 (Some(reason), Command::Submit(Intent { id, venue, .. })) => {
-                    let news = News::Rejected { reason: reason.to_owned() };
+                    let news = News::Withheld { reason };
                     released.withheld.push(VenueReport { venue, report: Report::Order { id, news } });
                 }
                 (_, command) => released.send.push(command),
@@ -84,12 +84,12 @@ impl Outbox {
 }
 
 /// Why an entry does not leave. It was never sent, so that this is proof.
-fn refusal(intent: &Intent, entries: bool, now: Timestamp) -> Option<&'static str> {
+fn refusal(intent: &Intent, entries: bool, now: Timestamp) -> Option<Cancellation> {
     let late = matches!(intent.instruction, Instruction::Take { expires, .. } if now > expires);
     if !entries {
-        Some("not sent: the lease is not held")
+        Some(Cancellation::LeaseNotHeld)
     } else if late {
-        Some("not sent: the journal took longer than an entry lives")
+        Some(Cancellation::StaleDecision)
     } else {
         None
     }
@@ -176,17 +176,19 @@ mod tests {
 
     #[test]
     fn an_entry_without_the_lease_or_too_late_is_never_sent_and_the_engine_hears_so() {
-        for (entries, now, word) in [(false, at(1), "lease"), (true, at(11), "longer")] {
+        for (entries, now, why) in
+            [(false, at(1), Cancellation::LeaseNotHeld), (true, at(11), Cancellation::StaleDecision)]
+        {
             let mut outbox = Outbox::default();
             take(&mut outbox, timer(), &submit(Role::Entry));
             let Released { send, withheld } = outbox.durable(entries, now);
             assert!(send.is_empty());
-            let [VenueReport { report: Report::Order { news: News::Rejected { reason }, .. }, .. }] =
+            let [VenueReport { report: Report::Order { news: News::Withheld { reason }, .. }, .. }] =
                 &withheld[..]
             else {
                 panic!("{withheld:?}")
             };
-            assert!(reason.contains(word), "{reason}");
+            assert_eq!(*reason, why);
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Bug {
     SendsAgainUnderAnotherId,
     /// Positions stay without a stop.
     ForgetsTheStop,
+    /// Stops rest where no price ever comes.
+    PutsTheStopFarAway,
     /// Entries leave whoever holds the lease.
     TradesWithoutTheLease,
     /// Entries leave however old the decision is.
@@ -26,7 +28,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SendsBeforeTheSync,
         Self::ForgetsToResolve,
         Self::CountsFillsTwice,
@@ -35,7 +37,22 @@ impl Bug {
         Self::BelievesCancellations,
         Self::SendsAgainUnderAnotherId,
         Self::ForgetsTheStop,
+        Self::PutsTheStopFarAway,
         Self::TradesWithoutTheLease,
         Self::SendsEntriesHoweverLate,
     ];
+
+    /// The rule by which it is found.
+    pub const fn breaks(self) -> &'static str {
+        match self {
+            Self::SendsBeforeTheSync => "an entry left before it was durable",
+            Self::ForgetsToResolve => "an intent was forgotten",
+            Self::CountsFillsTwice | Self::LosesFillsAfterTheEnd => "the ledger is not the venue's",
+            Self::TakesUnknownForRejected | Self::BelievesCancellations => "exits exceed the position",
+            Self::SendsAgainUnderAnotherId => "the venue saw an order that nobody intended",
+            Self::ForgetsTheStop | Self::PutsTheStopFarAway => "a position was too long without a stop",
+            Self::TradesWithoutTheLease => "an entry left without the lease",
+            Self::SendsEntriesHoweverLate => "an entry left after its time",
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use agent::venue::{Outbox, Venue};
 use crds::config::{BotConfig, resolve};
-use engine::orders::{Command, News, Report, VenueReport};
+use engine::orders::{Command, Instruction, News, Report, VenueReport};
 use engine::panel::{Brief, Panel, Verdict};
 use engine::{Action, BotId, Engine, Event, EventKind, Id, Output, RiskGate, Role};
 use jiff::Timestamp;
@@ -145,6 +145,13 @@ impl Process {
             (Some(Bug::ForgetsToResolve), Command::Resolve { .. }) => return Ok(()),
             (Some(Bug::ForgetsTheStop), Command::Submit(intent)) if intent.role == Role::Protect => {
                 return Ok(());
+            }
+            (Some(Bug::PutsTheStopFarAway), Command::Submit(intent)) => {
+                let mut intent = intent.clone();
+                if let Instruction::Stop { price } = &mut intent.instruction {
+                    *price /= 2.0;
+                }
+                Command::Submit(intent)
             }
             (Some(Bug::SendsAgainUnderAnotherId), Command::Submit(intent)) => {
                 let mut intent = intent.clone();

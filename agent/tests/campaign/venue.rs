@@ -1,6 +1,6 @@
 //! A paper venue that is reached by messages alone and behaves as badly as real ones do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::orders::{Command, Instruction, Intent, News, Reading, Report, Standing, VenueFill, VenueReport};
 use engine::{Id, Role};
@@ -10,6 +10,8 @@ use rand::rngs::StdRng;
 use rust_decimal::Decimal;
 
 pub const NAME: &str = "paper";
+/// A stop is a stop when it is no further below the price than this.
+const NEAR: f64 = 0.85;
 
 /// An order as the venue has it: the first body that came with its id.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub enum Breach {
 pub struct Said {
     /// With the least delay in milliseconds.
     pub reports: Vec<(i64, VenueReport)>,
+    /// What is never lost: nobody asked for it, and nothing but the next reading of the account would show it.
+    pub certain: Vec<VenueReport>,
     pub breaches: Vec<(Breach, String)>,
     pub seen: Vec<&'static str>,
 }
@@ -64,6 +68,8 @@ pub struct PaperVenue {
     /// What was received less what was paid, fees included.
     pub cash: Decimal,
     fills: u64,
+    /// Ids that it refused and remembers as nothing else: it does not take them any more.
+    refused: BTreeSet<Id>,
     /// Whether it misbehaves.
     pub is_rough: bool,
 }
@@ -71,7 +77,17 @@ pub struct PaperVenue {
 impl PaperVenue {
     /// Units that orders at work may still sell.
     pub fn working_exits(&self) -> Decimal {
-        self.orders.values().filter(|order| order.intent.role != Role::Entry).map(Order::remaining).sum()
+        self.exits().map(Order::remaining).sum()
+    }
+
+    /// Units that are sold now, or when the price falls to something near.
+    pub fn covered(&self, price: f64) -> Decimal {
+        let near = |order: &&Order| order.intent.instruction.stop().is_none_or(|stop| stop > price * NEAR);
+        self.exits().filter(near).map(Order::remaining).sum()
+    }
+
+    fn exits(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values().filter(|order| order.intent.role != Role::Entry)
     }
 
     pub fn arrive(
@@ -120,7 +136,13 @@ impl PaperVenue {
                 said.breaches.push((Breach::OtherBody, format!("{:?} is not {intent:?}", order.intent)));
             }
             said.seen.push("an order came twice");
-            return said.order(0, id, status(order));
+            // Some answer with what they have, and some refuse the id: nobody knows from that what became of it.
+            let refuses = self.is_rough && rng.random_bool(0.3);
+            let news = if refuses { News::Unknown } else { status(order) };
+            return said.order(0, id, news);
+        }
+        if self.refused.contains(id) {
+            return said.order(0, id, refusal());
         }
         let mut order = Order { intent: intent.clone(), open: true, fills: Vec::new(), next_fill: None };
         if intent.role != Role::Entry && self.working_exits() + intent.quantity > self.position {
@@ -138,7 +160,7 @@ impl PaperVenue {
             Instruction::Take { limit, expires } => {
                 if at > expires || refused {
                     said.seen.push(if refused { "an entry was rejected" } else { "an entry came too late" });
-                    return self.refuse(order, said);
+                    return self.refuse(order, rng, said);
                 }
                 if price > limit {
                     order.open = false;
@@ -149,7 +171,7 @@ impl PaperVenue {
             }
             Instruction::Market | Instruction::Stop { .. } if refused => {
                 said.seen.push("a way out was rejected");
-                return self.refuse(order, said);
+                return self.refuse(order, rng, said);
             }
             Instruction::Market => order.next_fill = Some(now),
             Instruction::Stop { .. } => {}
@@ -161,11 +183,17 @@ impl PaperVenue {
         self.work(now, price, rng, said);
     }
 
-    fn refuse(&mut self, mut order: Order, said: &mut Said) {
+    fn refuse(&mut self, mut order: Order, rng: &mut StdRng, said: &mut Said) {
         order.open = false;
         let id = order.intent.id.clone();
-        said.order(0, &id, News::Rejected { reason: "the venue says no".into() });
-        self.orders.insert(id, order);
+        said.order(0, &id, refusal());
+        // Asked about it later, some have never seen it.
+        if self.is_rough && rng.random_bool(0.5) {
+            said.seen.push("a refusal was forgotten");
+            self.refused.insert(id);
+        } else {
+            self.orders.insert(id, order);
+        }
     }
 
     fn cancel(&mut self, id: &Id, price: f64, rng: &mut StdRng, said: &mut Said) {
@@ -192,6 +220,18 @@ impl PaperVenue {
     pub fn tick(&mut self, now: i64, price: f64, rng: &mut StdRng) -> Said {
         let mut said = Said::default();
         self.work(now, price, rng, &mut said);
+        if self.is_rough && rng.random_bool(0.003) {
+            let mut open = self.orders.values_mut().filter(|order| order.open && order.next_fill.is_none());
+            if let Some(order) = open.next() {
+                order.open = false;
+                said.seen.push("the venue cancelled by itself");
+                let report = Report::Order {
+                    id: order.intent.id.clone(),
+                    news: News::Cancelled { filled: order.filled() },
+                };
+                said.certain.push(VenueReport { venue: NAME.into(), report });
+            }
+        }
         said
     }
 
@@ -240,6 +280,10 @@ impl PaperVenue {
         }
         said.order(delay, id, News::Fill(fill));
     }
+}
+
+fn refusal() -> News {
+    News::Rejected { reason: "the venue says no".into() }
 }
 
 fn status(order: &Order) -> News {

@@ -74,6 +74,10 @@ pub struct World {
     open: f64,
     path: Path,
     bars: Vec<(i64, Bar)>,
+    /// When the newest bar is delivered, if it was not yet.
+    bar_due: Option<i64>,
+    /// How long after its end the bar of this round is delivered.
+    bar_late: i64,
     last_quote: Option<i64>,
     incarnation: u32,
     is_rough: bool,
@@ -131,6 +135,8 @@ impl World {
             open: 50_000.0,
             path: Path::Calm,
             bars: Vec::new(),
+            bar_due: None,
+            bar_late: 0,
             last_quote: None,
             incarnation: 0,
             is_rough: false,
@@ -283,6 +289,10 @@ impl World {
             };
             self.violation(rule, text);
         }
+        for report in said.certain {
+            let delay = self.travel();
+            self.queue(delay, Happening::Report(self.incarnation, report));
+        }
         for (delay, report) in said.reports {
             if self.is_lost(1) {
                 self.saw("a report was lost");
@@ -300,7 +310,7 @@ impl World {
 
     /// Whether all that is held has an order at work that closes it.
     fn watch_cover(&mut self) {
-        let covered = self.venue.working_exits() >= self.venue.position;
+        let covered = self.venue.covered(self.price) >= self.venue.position;
         match (covered, self.uncovered_since) {
             (true, Some(since)) => {
                 self.longest_uncovered = self.longest_uncovered.max(self.now - since);
@@ -346,9 +356,10 @@ impl World {
             2 => Path::Rises,
             _ => Path::Calm,
         };
+        self.bar_late = if self.rng.random_bool(0.5) { self.rng.random_range(0..10_000) } else { 0 };
         if self.rng.random_bool(0.15) {
             // Just when something is decided.
-            self.slow_from = boundary;
+            self.slow_from = boundary + self.bar_late;
         }
         if self.rng.random_bool(0.15) {
             self.feed_back = boundary + self.rng.random_range(-3_000..60_000);
@@ -453,6 +464,7 @@ impl World {
             matches!(event.kind, EventKind::Bar { .. } | EventKind::History { .. }).then_some(event.at)
         });
         let last = known.max();
+        self.bar_due = None;
         for (at, bar) in self.bars.clone() {
             if last.is_none_or(|last| self.at(at) > last) {
                 let kind = EventKind::History { asset: asset.clone(), timeframe: Timeframe::H4, bar };
@@ -499,10 +511,17 @@ impl World {
             let bar = Bar { open: self.open, high, low, close: self.price, volume: 1.0 };
             self.open = self.price;
             self.bars.push((boundary, bar));
-            if let Some(process) = process {
+            self.bar_due = Some(boundary + self.bar_late);
+        }
+        if self.bar_due.is_some_and(|due| self.now >= due) {
+            self.bar_due = None;
+            if let (Some(process), Some((end, bar))) = (process.as_mut(), self.bars.last().copied()) {
+                if self.now >= end + 1_000 {
+                    self.saw("a bar was late");
+                }
                 let asset = "BTC-USD".parse().unwrap();
                 let kind = EventKind::Bar { asset, timeframe: Timeframe::H4, bar };
-                process.receive_at(self.at(boundary), kind, self)?;
+                process.receive_at(self.at(end), kind, self)?;
             }
         }
         let Some(process) = process else { return Ok(()) };
@@ -537,37 +556,44 @@ impl World {
             self.violation("the ledger is not the venue's", format!("cash {cash} for {}", self.venue.cash));
         }
         let mut found = Vec::new();
+        let state = serde_json::to_value(process.engine.snapshot()).unwrap();
+        let mut known = BTreeMap::new();
+        for leg in state["assets"][0]["desk"]["legs"].as_array().into_iter().flatten() {
+            let exits = leg["exits"].as_array().into_iter().flatten();
+            for order in std::iter::once(&leg["entry"]).chain(exits) {
+                let id: Id = serde_json::from_value(order["intent"]["id"].clone()).unwrap();
+                known.insert(id, order["known"].clone());
+            }
+        }
         for (id, order) in &self.venue.orders {
             match self.intended.get(id) {
-                None if order.intent.role == Role::Entry => {
+                // An exit may leave before it is durable; then it must be known by now.
+                None if order.intent.role == Role::Entry || !known.contains_key(id) => {
                     found
                         .push(("the venue saw an order that nobody intended", format!("{:?}", order.intent)));
                 }
-                // An exit may leave before it is durable; then it must be known by now.
                 None => {}
                 Some(bodies) if bodies.iter().any(|body| *body != order.intent) => {
                     found.push(("an id was intended with two bodies", format!("{bodies:?}")));
                 }
                 Some(_) => {}
             }
+            if order.open && known.get(id).is_none_or(|known| known != "open") {
+                found.push((
+                    "an order at the venue was forgotten",
+                    format!("{id} is {:?} here", known.get(id)),
+                ));
+            }
         }
-        let state = serde_json::to_value(process.engine.snapshot()).unwrap();
-        for leg in state["assets"][0]["desk"]["legs"].as_array().into_iter().flatten() {
-            let exits = leg["exits"].as_array().into_iter().flatten();
-            for order in std::iter::once(&leg["entry"]).chain(exits) {
-                let id: Id = serde_json::from_value(order["intent"]["id"].clone()).unwrap();
-                let known = order["known"].as_str().unwrap();
-                let open = self.venue.orders.get(&id).is_some_and(|order| order.open);
-                if open != matches!(known, "open") || matches!(known, "sent" | "unknown") {
-                    found.push((
-                        "an intent was forgotten",
-                        format!("{id} is {known} here, open there: {open}"),
-                    ));
-                }
+        for (id, known) in &known {
+            let open = self.venue.orders.get(id).is_some_and(|order| order.open);
+            let settled = known != "sent" && known != "unknown" && known != "missing";
+            if !settled || (known == "open" && !open) {
+                found.push(("an intent was forgotten", format!("{id} is {known} here, open there: {open}")));
             }
         }
         let desk = &state["assets"][0]["desk"];
-        if desk["unread"] == true || desk["disputed"] == true || !desk["doubted"].is_null() {
+        if !desk["unread"].is_null() || desk["disputed"] == true || !desk["doubted"].is_null() {
             found.push(("ledger and venue were not reconciled", desk["disputed"].to_string()));
         }
         for (rule, text) in found {

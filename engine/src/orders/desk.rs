@@ -1,5 +1,7 @@
 //! The orders of one asset: what is wanted of them against what is known of them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::message::{Command, Instruction, Intent, News};
 use super::tracked::{Change, Known, Tracked};
 use super::{
-    ASK_EVERY, BREACH_LIMIT, ENTRY_LIFETIME, ENTRY_REACH, LONGEST_WAY, REFUSAL_PAUSE, STOP_STEP_ATR,
+    ASK_EVERY, BREACH_LIMIT, ENTRY_LIFETIME, ENTRY_REACH, LONGEST_WAY, PROBED_AHEAD, REFUSAL_PAUSE,
+    STOP_STEP_ATR,
 };
 use crate::id::Id;
 use crate::output::{ExitReason, Order, Role};
@@ -28,6 +31,23 @@ struct Leg {
     entry: Tracked,
     /// In the order in which they were meant.
     exits: Vec<Tracked>,
+    /// The generation of the next order that closes. A former process may have used some that no venue knows.
+    next: BTreeMap<Role, u32>,
+}
+
+impl Leg {
+    fn generation(&self, role: Role) -> u32 {
+        self.next.get(&role).copied().unwrap_or(0)
+    }
+
+    fn used(&mut self, role: Role, generation: u32) {
+        let next = generation.saturating_add(1).max(self.generation(role));
+        self.next.insert(role, next);
+    }
+
+    fn id(&self, bot: &BotId, asset: &Asset, role: Role, generation: u32) -> Id {
+        Id::order(&self.entry.intent.venue, bot, asset, self.cycle, role, generation)
+    }
 }
 
 /// An id that a former process may have used and not lived to write down.
@@ -36,6 +56,7 @@ struct Leg {
 struct Probe {
     id: Id,
     role: Role,
+    generation: u32,
     since: Timestamp,
     asked: Option<Timestamp>,
 }
@@ -55,8 +76,8 @@ pub(crate) struct Desk {
     refused: Option<Timestamp>,
     /// When an order was last sent or heard of.
     pub changed: Option<Timestamp>,
-    /// The account has not been read since this process took over: nothing is sent but questions.
-    pub unread: bool,
+    /// When this process took over, until the account was read: nothing is sent but questions.
+    pub unread: Option<Timestamp>,
     /// Since when the venue's position is not the ledger's.
     pub doubted: Option<Timestamp>,
     /// The difference stayed: nothing opens until the two agree again.
@@ -83,6 +104,16 @@ pub(crate) struct Heard {
     pub plan: Plan,
     /// It is the first fill of an entry.
     pub first: bool,
+    /// Nothing more is to be heard of the order: it ended, and its fills were told.
+    pub done: bool,
+}
+
+/// What the end of an order that closes is judged by.
+struct Ended {
+    role: Role,
+    /// Nobody here wanted to cancel it.
+    unasked: bool,
+    in_part: bool,
 }
 
 impl Desk {
@@ -111,11 +142,17 @@ impl Desk {
     /// Whether an entry has to wait: an order has not ended or is not known in full, or ledger and venue
     /// differ or have not been compared.
     pub fn blocks_entries(&self) -> bool {
-        self.unread
+        self.unread.is_some()
             || self.doubted.is_some()
             || self.disputed
             || !self.is_settled()
             || self.orders().any(Tracked::is_live)
+    }
+
+    /// The venue at which an order is at work or not known in full.
+    pub fn venue_at_work(&self) -> Option<&str> {
+        let works = !self.is_settled() || self.orders().any(Tracked::is_live);
+        self.legs.last().filter(|_| works).map(|leg| leg.entry.intent.venue.as_str())
     }
 
     /// Whether the order is one of this desk.
@@ -138,7 +175,8 @@ impl Desk {
             instruction,
         };
         let entry = Tracked::new(intent.clone(), now);
-        self.legs.push(Leg { cycle: order.decided_at, plan: plan.clone(), entry, exits: Vec::new() });
+        let (cycle, plan) = (order.decided_at, plan.clone());
+        self.legs.push(Leg { cycle, plan, entry, exits: Vec::new(), next: BTreeMap::new() });
         let old = self.legs.len().saturating_sub(REMEMBERED);
         self.legs.drain(..old);
         self.changed = Some(now);
@@ -148,7 +186,7 @@ impl Desk {
     /// A new process: what the former one knew is asked for again, and what it may have done last.
     pub fn take_over(&mut self, bot: &BotId, asset: &Asset, now: Timestamp) {
         self.orders_mut().for_each(Tracked::forget);
-        self.unread = true;
+        self.unread = Some(now);
         self.doubted = None;
         self.probes.clear();
         for role in [Role::Protect, Role::Exit] {
@@ -156,18 +194,16 @@ impl Desk {
         }
     }
 
+    /// Asks about the ids that come next. Several: of one that the venue refused it may know nothing.
     fn probe(&mut self, bot: &BotId, asset: &Asset, role: Role, now: Timestamp) {
-        if let Some(id) = self.next_id(bot, asset, role) {
-            self.probes.push(Probe { id, role, since: now, asked: None });
+        let Some(leg) = self.legs.last() else { return };
+        let first = leg.generation(role);
+        for generation in first..first.saturating_add(PROBED_AHEAD) {
+            if !self.probes.iter().any(|probe| (probe.role, probe.generation) == (role, generation)) {
+                let id = leg.id(bot, asset, role, generation);
+                self.probes.push(Probe { id, role, generation, since: now, asked: None });
+            }
         }
-    }
-
-    /// The id of the next order that closes.
-    fn next_id(&self, bot: &BotId, asset: &Asset, role: Role) -> Option<Id> {
-        let leg = self.legs.last()?;
-        let used = leg.exits.iter().filter(|order| order.intent.role == role).count();
-        let generation = u32::try_from(used).unwrap_or(u32::MAX);
-        Some(Id::order(&leg.entry.intent.venue, bot, asset, leg.cycle, role, generation))
     }
 
     /// Takes a report about an order of this desk.
@@ -189,24 +225,37 @@ impl Desk {
         let order =
             std::iter::once(&mut leg.entry).chain(&mut leg.exits).find(|order| order.intent.id == *id)?;
         let first = order.fills.is_empty();
-        let change = order.hear(news, now);
+        let mut change = order.hear(news, now);
+        if let (true, Some(since), News::Missing { asked }) = (change.again, self.unread, news) {
+            // Others may have followed it, so that it would be too much now. What left right before the
+            // takeover may still arrive.
+            change.again = false;
+            let arrives = asked.duration_since(since) <= LONGEST_WAY;
+            order.known = if arrives { Known::Unknown } else { Known::Missing };
+        }
+        let ended = Ended {
+            role: order.intent.role,
+            unasked: order.cancelled_at.is_none(),
+            in_part: order.filled().max(order.stated) > Decimal::ZERO,
+        };
         let heard = Heard {
             intent: order.intent.clone(),
             first: first && !change.fills.is_empty(),
+            done: !order.is_live() && order.untold().is_zero(),
             change,
             cycle: leg.cycle,
             plan: leg.plan.clone(),
         };
         self.changed = Some(now);
-        if let (Some(ended), role @ (Role::Exit | Role::Protect)) = (heard.change.ended, heard.intent.role) {
-            self.way_out_ended(role, ended, now);
+        if let Some(known) = heard.change.ended {
+            self.way_out_ended(&ended, known, now);
         }
         Some(heard)
     }
 
     /// What a former process had sent last is learnt from the venue.
     fn hear_of_probe(&mut self, bot: &BotId, asset: &Asset, index: usize, news: &News, now: Timestamp) {
-        let Some(Probe { id, role, since, .. }) = self.probes.get(index).cloned() else { return };
+        let Some(Probe { id, role, generation, since, .. }) = self.probes.get(index).cloned() else { return };
         match news {
             News::Missing { asked } if asked.duration_since(since) > LONGEST_WAY => {
                 self.probes.remove(index);
@@ -216,12 +265,11 @@ impl Desk {
                 let Some(leg) = self.legs.last_mut() else { return };
                 let instruction = stop.map_or(Instruction::Market, |price| Instruction::Stop { price });
                 let Intent { venue, side, .. } = leg.entry.intent.clone();
-                let asset = asset.clone();
-                let intent =
-                    Intent { id, at: now, asset, venue, role, side, quantity: *quantity, instruction };
-                leg.exits.push(Tracked::new(intent, now));
-                let asset = leg.entry.intent.asset.clone();
-                self.probe(bot, &asset, role, now);
+                let (at, quantity) = (now, *quantity);
+                let found = Intent { id, at, asset: asset.clone(), venue, role, side, quantity, instruction };
+                leg.exits.push(Tracked::new(found, now));
+                leg.used(role, generation);
+                self.probe(bot, asset, role, now);
             }
             // It exists: the answer to the question says everything about it.
             _ => {}
@@ -230,19 +278,50 @@ impl Desk {
 
     /// A way out that failed is tried the other way: an exit's position gets its stop back, and a stop
     /// that the venue does not take is replaced by an exit.
-    fn way_out_ended(&mut self, role: Role, ended: Known, now: Timestamp) {
-        match (role, ended) {
-            (Role::Exit, Known::Filled) => {}
+    fn way_out_ended(&mut self, order: &Ended, known: Known, now: Timestamp) {
+        match (order.role, known) {
+            (Role::Entry, _) | (Role::Exit, Known::Filled) => {}
             (Role::Exit, _) => {
-                self.closing = None;
+                // One that did a part of it is followed by the next, for the same reason.
+                if !order.in_part {
+                    self.closing = None;
+                }
                 self.refused = Some(now);
             }
-            (_, Known::Rejected) => {
+            (Role::Protect, Known::Rejected) => {
                 self.closing = Some(ExitReason::Stop);
                 self.refused = Some(now);
             }
-            _ => {}
+            // A venue that ends it by its own rules may do the same to the next.
+            (Role::Protect, Known::Cancelled) if order.unasked => self.refused = Some(now),
+            (Role::Protect, _) => {}
         }
+    }
+
+    /// Ends what a former process meant, the venue has never seen, and does not fit any more.
+    pub fn drop_missing(&mut self, held: &Held<'_>) -> Vec<Intent> {
+        let mut gone = Vec::new();
+        if self.unread.is_some() || !self.probes.is_empty() {
+            return gone;
+        }
+        let mut free = self.free(held);
+        let closes = self.closing.is_some();
+        let exits = self.legs.iter_mut().flat_map(|leg| &mut leg.exits);
+        for order in exits.filter(|order| order.known == Known::Missing) {
+            let overtaken = closes && order.intent.role == Role::Protect;
+            if held.quantity.is_zero() || free < Decimal::ZERO || overtaken {
+                free = free.saturating_add(order.remaining());
+                order.known = Known::NeverArrived;
+                gone.push(order.intent.clone());
+            }
+        }
+        gone
+    }
+
+    /// What is held, less what was filled and not told and what may still be filled.
+    fn free(&self, held: &Held<'_>) -> Decimal {
+        let spoken_for = |order: &Tracked| order.untold().saturating_add(order.remaining());
+        self.exits().fold(held.quantity, |free, order| free.saturating_sub(spoken_for(order)))
     }
 
     /// Takes note of whether the price is beyond the stop.
@@ -269,11 +348,12 @@ impl Desk {
 
     /// Everything known of the orders that rest is in doubt: they are asked about.
     pub fn doubt_open_orders(&mut self, open: &[Id], all: bool) {
-        let rests = |order: &&mut Tracked| order.known == Known::Open;
-        for order in self.orders_mut().filter(rests) {
-            if all || !open.contains(&order.intent.id) {
-                order.known = Known::Unknown;
-                order.asked = None;
+        for order in self.orders_mut() {
+            let listed = open.contains(&order.intent.id);
+            match order.known {
+                Known::Open if all || !listed => order.doubt(),
+                Known::Missing if listed => order.doubt(),
+                _ => {}
             }
         }
     }
@@ -282,17 +362,16 @@ impl Desk {
     pub fn next(&mut self, held: &Held<'_>, now: Timestamp) -> Vec<Command> {
         let mut commands = Vec::new();
         self.ask(now, &mut commands);
+        if self.unread.is_some() || !self.probes.is_empty() {
+            return commands;
+        }
         if held.quantity.is_zero() {
             (self.closing, self.breached) = (None, None);
             self.cancel(now, &mut commands, |_| true);
             return commands;
         }
-        if self.unread || !self.probes.is_empty() {
-            return commands;
-        }
-        let untold: Decimal = self.exits().map(Tracked::untold).sum();
-        let covered: Decimal = self.exits().map(Tracked::remaining).sum();
-        let free = held.quantity.saturating_sub(untold).saturating_sub(covered);
+        self.send_missing(now, &mut commands);
+        let free = self.free(held);
         if self.closing.is_some() {
             self.cancel(now, &mut commands, |order| order.intent.role == Role::Protect);
             if !self.exits().any(Tracked::is_live) && free > Decimal::ZERO {
@@ -301,7 +380,7 @@ impl Desk {
             return commands;
         }
         if free < Decimal::ZERO {
-            // More would be sold than there is: the newest stops make room.
+            // More would be sold than there is: the stops go, and come back with what is held.
             self.cancel(now, &mut commands, |order| order.intent.role == Role::Protect);
         } else if free > Decimal::ZERO
             && let Some(price) = held.stop
@@ -331,6 +410,15 @@ impl Desk {
         }
     }
 
+    /// What the venue has never seen goes out again, with the same body.
+    fn send_missing(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
+        for order in self.orders_mut().filter(|order| order.known == Known::Missing) {
+            order.known = Known::Sent;
+            order.since = now;
+            commands.push(Command::Submit(order.intent.clone()));
+        }
+    }
+
     fn cancel(&mut self, now: Timestamp, commands: &mut Vec<Command>, which: impl Fn(&Tracked) -> bool) {
         let exits = self.legs.iter_mut().flat_map(|leg| &mut leg.exits);
         for order in exits.filter(|order| which(order)) {
@@ -353,8 +441,10 @@ impl Desk {
         if self.refused.is_some_and(|at| now.duration_since(at) < REFUSAL_PAUSE) {
             return;
         }
-        let Some(id) = self.next_id(held.bot, held.asset, role) else { return };
         let Some(leg) = self.legs.last_mut() else { return };
+        let generation = leg.generation(role);
+        let id = leg.id(held.bot, held.asset, role, generation);
+        leg.used(role, generation);
         let Intent { venue, side, .. } = &leg.entry.intent;
         let (venue, side, asset) = (venue.clone(), *side, held.asset.clone());
         let intent = Intent { id, at: now, asset, venue, role, side, quantity, instruction };

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
-use crate::output::{Role, Side};
+use crate::output::{Cancellation, Role, Side};
 
 /// What the agent shall do at a venue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,6 +148,11 @@ pub enum News {
     Rejected {
         /// In the venue's words.
         reason: String,
+    },
+    /// It never left: said by the agent of an entry that it kept back, never by a venue.
+    Withheld {
+        /// Why.
+        reason: Cancellation,
     },
     /// It ended before it was filled whole.
     Cancelled {

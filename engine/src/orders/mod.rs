@@ -32,6 +32,8 @@ pub const LONGEST_WAY: SignedDuration = SignedDuration::from_secs(5);
 const SILENCE: SignedDuration = SignedDuration::from_secs(5);
 /// Time between two questions about the same order.
 const ASK_EVERY: SignedDuration = SignedDuration::from_secs(2);
+/// So many ids are asked about that a dead process may have used next, of each kind.
+const PROBED_AHEAD: u32 = 3;
 /// Time between two tries to cancel the same order.
 const CANCEL_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// Pause after the venue refused an order that closes, before the other way out is tried.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Command, Reading};
 use crate::engine::Engine;
+use crate::id::Id;
 use crate::output::{Discrepancy, DiscrepancyKind, Output, Side};
 use crate::panel::Panel;
 use crate::risk::Gate;
@@ -32,7 +33,9 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             let mut assets = self.state.config.assets.iter().zip(&self.state.assets);
             let waits = assets.any(|(config, state)| {
                 let desk = &state.desk;
-                config.venue == *venue && (desk.unread || desk.doubted.is_some()) && desk.is_settled()
+                config.venue == *venue
+                    && (desk.unread.is_some() || desk.doubted.is_some())
+                    && desk.is_settled()
             });
             let every = if waits { READ_SOON } else { READ_EVERY };
             if remote.asked.is_none_or(|asked| now.duration_since(asked) >= every) {
@@ -44,6 +47,8 @@ impl<P: Panel, G: Gate> Engine<P, G> {
 
     /// Compares what the venue says with what is known here.
     pub(crate) fn compare(&mut self, venue: &str, reading: &Reading, now: Timestamp, out: &mut Vec<Output>) {
+        let known = |id: &Id| self.state.assets.iter().any(|state| state.desk.knows(id));
+        let stray = reading.open_orders.iter().find(|id| !known(id)).cloned();
         for (config, state) in self.state.config.assets.iter().zip(&mut self.state.assets) {
             let desk = &mut state.desk;
             // An answer from before the last change says nothing about what is known after it.
@@ -57,10 +62,26 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 Some(holding) => holding.quantity,
             };
             let theirs = reading.positions.get(&state.asset).copied().unwrap_or_default();
+            let discrepancy = |kind, order| {
+                Output::Discrepancy(Discrepancy {
+                    at: now,
+                    asset: state.asset.clone(),
+                    venue: venue.to_owned(),
+                    kind,
+                    order,
+                    ledger: ours.normalize(),
+                    at_venue: Some(theirs.normalize()),
+                })
+            };
             if ours == theirs {
-                desk.unread = false;
-                (desk.doubted, desk.disputed) = (None, false);
+                desk.unread = None;
+                desk.doubted = None;
                 desk.doubt_open_orders(&reading.open_orders, false);
+                // An order that nobody here knows may be somebody's who trades by hand: it is left alone.
+                if let (Some(id), false) = (&stray, desk.disputed) {
+                    out.push(discrepancy(DiscrepancyKind::Order, Some(id.clone())));
+                }
+                desk.disputed = stray.is_some();
                 continue;
             }
             match desk.doubted {
@@ -72,15 +93,8 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 Some(since) if now.duration_since(since) >= DISPUTE_AFTER && !desk.disputed => {
                     desk.disputed = true;
                     // What is ours is still protected and closed by what the ledger says.
-                    desk.unread = false;
-                    out.push(Output::Discrepancy(Discrepancy {
-                        at: now,
-                        asset: state.asset.clone(),
-                        venue: venue.to_owned(),
-                        kind: DiscrepancyKind::Position,
-                        ledger: ours.normalize(),
-                        at_venue: Some(theirs.normalize()),
-                    }));
+                    desk.unread = None;
+                    out.push(discrepancy(DiscrepancyKind::Position, None));
                 }
                 Some(_) => {}
             }

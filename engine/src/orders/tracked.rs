@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Instruction, Intent, News, Standing, VenueFill};
 use super::{ASK_EVERY, CANCEL_EVERY, LONGEST_WAY, SILENCE};
-use crate::output::Role;
+use crate::output::{Cancellation, Role};
 
-/// Where an order stands. The last four are ends: nothing leads out of them.
+/// Where an order stands. The last five are ends: nothing leads out of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Known {
@@ -18,6 +18,8 @@ pub(crate) enum Known {
     Sent,
     /// Nobody knows: it counts as alive until the venue has said otherwise.
     Unknown,
+    /// The venue has never seen what a former process meant: it goes out again once the rest is known.
+    Missing,
     /// At the venue.
     Open,
     Filled,
@@ -25,11 +27,13 @@ pub(crate) enum Known {
     Rejected,
     /// The venue has never seen it and will not take it any more.
     NeverArrived,
+    /// It never left.
+    Withheld(Cancellation),
 }
 
 impl Known {
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::Sent | Self::Unknown | Self::Open)
+        matches!(self, Self::Sent | Self::Unknown | Self::Missing | Self::Open)
     }
 }
 
@@ -39,6 +43,8 @@ impl Known {
 pub(crate) struct Tracked {
     pub intent: Intent,
     pub known: Known,
+    /// The venue has had it.
+    pub seen: bool,
     /// When it was handed over, or last heard of.
     pub since: Timestamp,
     /// When it was last asked about.
@@ -67,6 +73,7 @@ impl Tracked {
         Self {
             intent,
             known: Known::Sent,
+            seen: false,
             since: at,
             asked: None,
             cancelled_at: None,
@@ -147,14 +154,14 @@ impl Tracked {
                 self.arrived();
                 self.fill(fill, &mut change);
             }
-            News::Rejected { .. } => {
-                self.end(if self.fills.is_empty() { Known::Rejected } else { Known::Cancelled })
-            }
+            // It is there: refused was another copy of it, or this word was overtaken.
+            News::Rejected { .. } if self.seen => self.doubt(),
+            News::Rejected { .. } => self.end(Known::Rejected),
+            News::Withheld { reason } => self.end(Known::Withheld(*reason)),
             News::Cancelled { filled } => self.ended_with(*filled),
             News::Unknown => {
                 if self.known == Known::Sent {
-                    self.known = Known::Unknown;
-                    self.asked = None;
+                    self.doubt();
                 }
             }
             News::Missing { asked } => self.missing(*asked, &mut change),
@@ -183,7 +190,16 @@ impl Tracked {
         change
     }
 
+    /// What is known of it is in doubt: it is asked about at once.
+    pub fn doubt(&mut self) {
+        if self.is_live() && self.known != Known::Unknown {
+            self.known = Known::Unknown;
+            self.asked = None;
+        }
+    }
+
     fn arrived(&mut self) {
+        self.seen = true;
         if self.is_live() {
             self.known = Known::Open;
         }

@@ -86,6 +86,10 @@ impl<P: Panel, G: Gate> Engine<P, G> {
             stop: protection.map(|protection| protection.stop),
             atr,
         };
+        for intent in state.desk.drop_missing(&held) {
+            let status = OrderStatus::Rejected { reason: OrderRejection::NeverArrived };
+            out.push(Output::Order(order(&intent, now, status)));
+        }
         for command in state.desk.next(&held, now) {
             if let Command::Submit(intent) = &command {
                 out.push(Output::Order(order(intent, now, OrderStatus::Open)));
@@ -137,17 +141,23 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 Known::Filled => OrderStatus::Filled,
                 Known::Rejected => OrderStatus::Rejected { reason: OrderRejection::ByVenue },
                 Known::NeverArrived => OrderStatus::Rejected { reason: OrderRejection::NeverArrived },
+                Known::Withheld(reason) => OrderStatus::Cancelled { reason },
                 _ => OrderStatus::Cancelled { reason: Cancellation::AtVenue },
             };
             if intent.role == Role::Entry
+                && ended == Known::Rejected
                 && let Some(state) = self.state.assets.get_mut(index)
             {
-                state.pending = None;
-                if ended == Known::Rejected {
-                    state.stopped_at = Some(now);
-                }
+                state.stopped_at = Some(now);
             }
             out.push(Output::Order(order(intent, now, status)));
+        }
+        // What was filled and is not told yet is still reserved.
+        if heard.done
+            && let Some(state) = self.state.assets.get_mut(index)
+            && state.pending.as_ref().is_some_and(|pending| pending.order.id == intent.id)
+        {
+            state.pending = None;
         }
         if change.again {
             out.push(Output::Command(Command::Submit(intent.clone())));
@@ -188,6 +198,7 @@ impl<P: Panel, G: Gate> Engine<P, G> {
                 asset: intent.asset.clone(),
                 venue: intent.venue.clone(),
                 kind: DiscrepancyKind::Fill,
+                order: Some(intent.id.clone()),
                 ledger: before.unwrap_or_default().normalize(),
                 at_venue: None,
             }));

@@ -33,4 +33,6 @@ mod reservations;
 #[cfg(test)]
 mod rules_of_time;
 #[cfg(test)]
+mod takeovers;
+#[cfg(test)]
 mod year;

@@ -1,33 +1,35 @@
 //! Orders at a venue that answers by message, told as it happens.
 
 use engine::orders::{Command, Instruction, Intent, News, Reading, Report, Standing, VenueFill, VenueReport};
-use engine::{Action, EventKind, ExitReason, Id, OrderRejection, OrderStatus, Output, Role};
+use engine::{
+    Action, Bar, DiscrepancyKind, EventKind, ExitReason, Id, OrderRejection, OrderStatus, Output, Role,
+};
 use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
-use crate::bots::Tape;
+use crate::bots::{Tape, config};
 
-fn dec(text: &str) -> Decimal {
+pub(crate) fn dec(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
 impl Tape {
-    fn later(&mut self, seconds: i64) {
+    pub(crate) fn later(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
         self.handle(EventKind::Timer);
     }
 
-    fn hear(&mut self, id: &Id, news: News) {
+    pub(crate) fn hear(&mut self, id: &Id, news: News) {
         let report = Report::Order { id: id.clone(), news };
         self.handle(EventKind::Venue(VenueReport { venue: "paper".into(), report }));
     }
 
-    fn fill(&mut self, id: &Id, name: &str, quantity: Decimal) {
+    pub(crate) fn fill(&mut self, id: &Id, name: &str, quantity: Decimal) {
         let fill = VenueFill { id: name.into(), quantity, price: dec("50000"), fee: Decimal::ONE };
         self.hear(id, News::Fill(fill));
     }
 
-    fn read(&mut self, position: Decimal, open_orders: &[&Id]) {
+    pub(crate) fn read(&mut self, position: Decimal, open_orders: &[&Id]) {
         let reading = Reading {
             asked: self.now,
             positions: [("BTC-USD".parse().unwrap(), position)].into(),
@@ -40,7 +42,7 @@ impl Tape {
     }
 
     /// What was commanded since the last time that this was asked.
-    fn commands(&mut self) -> Vec<Command> {
+    pub(crate) fn commands(&mut self) -> Vec<Command> {
         let outputs = std::mem::take(&mut self.outputs);
         let commands = outputs.into_iter().filter_map(|output| match output {
             Output::Command(command) => Some(command),
@@ -50,7 +52,7 @@ impl Tape {
         commands.filter(|command| !matches!(command, Command::Reconcile { .. })).collect()
     }
 
-    fn submitted(&mut self) -> Vec<Intent> {
+    pub(crate) fn submitted(&mut self) -> Vec<Intent> {
         let commands = self.commands().into_iter();
         commands
             .filter_map(|command| match command {
@@ -60,14 +62,40 @@ impl Tape {
             .collect()
     }
 
-    fn one_submitted(&mut self) -> Intent {
+    pub(crate) fn one_submitted(&mut self) -> Intent {
         let submitted = self.submitted();
         assert_eq!(submitted.len(), 1, "{submitted:?}");
         submitted.into_iter().next().unwrap()
     }
 
+    /// The id of the position's order of that role and generation.
+    pub(crate) fn id(&self, role: Role, generation: u32) -> Id {
+        let cycle = "2020-05-01T12:00:00Z".parse().unwrap();
+        Id::order("paper", self.engine.identity(), &"BTC-USD".parse().unwrap(), cycle, role, generation)
+    }
+
+    /// The venue has never seen anything that it is asked about. What is sent meanwhile.
+    pub(crate) fn deny_all(&mut self) -> Vec<Command> {
+        let commands = self.commands();
+        for command in &commands {
+            if let Command::Resolve { id, asked, .. } = command {
+                self.hear(id, News::Missing { asked: *asked });
+            }
+        }
+        commands.into_iter().filter(|command| !matches!(command, Command::Resolve { .. })).collect()
+    }
+
+    pub(crate) fn refusals(&mut self) -> Vec<engine::Refusal> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let refused = outputs.into_iter().filter_map(|output| match output {
+            Output::Refused(refused) => Some(refused.reason),
+            _ => None,
+        });
+        refused.collect()
+    }
+
     /// Up to a position whose stop rests: the entry and the stop.
-    fn protected(more: &[(&str, Action)]) -> (Self, Intent, Intent) {
+    pub(crate) fn protected(more: &[(&str, Action)]) -> (Self, Intent, Intent) {
         let mut tape = Self::by_message(more);
         let entry = tape.one_submitted();
         tape.fill(&entry.id, "entry", entry.quantity);
@@ -82,7 +110,7 @@ fn cancel(id: &Id) -> Command {
     Command::Cancel { venue: "paper".into(), id: id.clone() }
 }
 
-const CLOSES: &[(&str, Action)] = &[("2020-05-01T16:00:00Z", Action::Close)];
+pub(crate) const CLOSES: &[(&str, Action)] = &[("2020-05-01T16:00:00Z", Action::Close)];
 
 #[test]
 fn an_entry_waits_for_the_venue_and_every_fill_gets_its_stop_at_once() {
@@ -214,70 +242,6 @@ fn a_stop_that_the_price_touched_and_left_is_asked_about() {
 }
 
 #[test]
-fn after_a_takeover_nothing_but_questions_is_sent_until_all_is_answered_and_the_account_agrees() {
-    let mut tape = Tape::by_message(&[]);
-    let entry = tape.one_submitted();
-    tape.fill(&entry.id, "entry", entry.quantity);
-    let stop = tape.one_submitted();
-    tape.now += SignedDuration::from_secs(1);
-    tape.handle(EventKind::Takeover);
-    let began = tape.now;
-    for _ in 0..4 {
-        let asked: Vec<_> = tape.commands();
-        assert!(asked.iter().all(|command| matches!(command, Command::Resolve { .. })), "{asked:?}");
-        tape.later(2);
-    }
-    // The stop rests; the two ids that might have been used next never were.
-    let (quantity, price) = (stop.quantity, stop.instruction.stop());
-    let (filled, fills) = (Decimal::ZERO, vec![]);
-    tape.hear(&stop.id, News::Status { standing: Standing::Open, quantity, stop: price, filled, fills });
-    let position = tape.engine.positions().remove(0);
-    let id = |role, generation| {
-        let cycle = "2020-05-01T12:00:00Z".parse().unwrap();
-        Id::order("paper", tape.engine.identity(), &position.asset, cycle, role, generation)
-    };
-    let (next_stop, exit) = (id(Role::Protect, 1), id(Role::Exit, 0));
-    tape.hear(&next_stop, News::Missing { asked: began });
-    tape.hear(&exit, News::Missing { asked: tape.now });
-    tape.commands();
-    tape.later(2);
-    let asked = tape.now;
-    assert_eq!(
-        tape.commands(),
-        [Command::Resolve { venue: "paper".into(), id: next_stop.clone(), asked }],
-        "that answer was too early: it could still be on its way"
-    );
-    tape.hear(&next_stop, News::Missing { asked });
-    tape.read(entry.quantity, &[&stop.id]);
-    tape.later(1);
-    assert_eq!(tape.commands(), [], "all is as it was");
-}
-
-#[test]
-fn an_exit_that_a_dead_process_sent_last_is_found_and_counts() {
-    let (mut tape, entry, stop) = Tape::protected(&[]);
-    tape.hear(&stop.id, News::Cancelled { filled: Decimal::ZERO });
-    tape.commands();
-    let position = tape.engine.positions().remove(0);
-    let exit = Id::order("paper", tape.engine.identity(), &position.asset, position.opened_at, Role::Exit, 0);
-    tape.handle(EventKind::Takeover);
-    let fill =
-        VenueFill { id: "exit".into(), quantity: entry.quantity, price: dec("49900"), fee: Decimal::ONE };
-    tape.hear(
-        &exit,
-        News::Status {
-            standing: Standing::Ended,
-            quantity: entry.quantity,
-            stop: None,
-            filled: entry.quantity,
-            fills: vec![fill],
-        },
-    );
-    assert!(tape.engine.positions().is_empty());
-    assert_eq!(tape.trades().len(), 1);
-}
-
-#[test]
 fn a_difference_that_lasts_is_told_and_blocks_entries_until_both_agree() {
     let (mut tape, entry, stop) = Tape::protected(&[]);
     let differences =
@@ -314,4 +278,163 @@ fn a_report_is_never_refused_for_being_late_and_a_senseless_one_is() {
     tape.outputs.clear();
     tape.fill(&entry.id, "none", Decimal::ZERO);
     assert!(matches!(&tape.outputs[..], [Output::Refused(_)]), "{:?}", tape.outputs);
+}
+
+#[test]
+fn a_refusal_of_an_order_that_is_there_is_a_question() {
+    let (mut tape, _, stop) = Tape::protected(&[]);
+    let resolve = |asked| Command::Resolve { venue: "paper".into(), id: stop.id.clone(), asked };
+    // A venue that takes no id twice, when a message came twice.
+    tape.hear(&stop.id, News::Rejected { reason: "duplicate".into() });
+    assert_eq!(tape.commands(), [resolve(tape.now)]);
+    tape.hear(&stop.id, News::Rejected { reason: "duplicate".into() });
+    assert_eq!(tape.commands(), []);
+    tape.later(2);
+    assert_eq!(tape.commands(), [resolve(tape.now)]);
+}
+
+#[test]
+fn a_stop_that_the_venue_ends_by_itself_comes_back_after_a_second() {
+    let (mut tape, _, stop) = Tape::protected(&[]);
+    tape.hear(&stop.id, News::Cancelled { filled: Decimal::ZERO });
+    assert_eq!(tape.commands(), [], "it may end the next one as fast");
+    tape.later(1);
+    let again = tape.one_submitted();
+    assert_eq!((again.role, again.quantity), (Role::Protect, stop.quantity));
+}
+
+#[test]
+fn an_exit_that_was_filled_in_part_is_followed_by_another_for_the_same_reason() {
+    let (mut tape, entry, stop) = Tape::protected(&[]);
+    for _ in 0..6 {
+        tape.quote(1_000, 49_100.0, 49_102.0, 49_100.0, 49_102.0);
+    }
+    tape.hear(&stop.id, News::Cancelled { filled: Decimal::ZERO });
+    let exit = tape.submitted().pop().unwrap();
+    let part = dec("0.01");
+    tape.fill(&exit.id, "a", part);
+    tape.hear(&exit.id, News::Cancelled { filled: part });
+    tape.later(1);
+    let next = tape.one_submitted();
+    assert_eq!((next.role, next.quantity), (Role::Exit, entry.quantity - part));
+    tape.fill(&next.id, "b", next.quantity);
+    assert_eq!(tape.trades()[0].exit_reason, ExitReason::Stop);
+}
+
+#[test]
+fn an_asset_stays_until_everything_about_its_orders_is_known() {
+    let mut tape = Tape::by_message(&[]);
+    let entry = tape.one_submitted();
+    let part = dec("0.01");
+    // The end is told before the fill.
+    tape.hear(&entry.id, News::Cancelled { filled: part });
+    assert_eq!(tape.engine.open_orders().len(), 1, "it is still reserved");
+    let without = || EventKind::Configuration(config(&["ETH-USD"], serde_json::json!({})));
+    tape.outputs.clear();
+    tape.handle(without());
+    assert_eq!(tape.refusals(), [engine::Refusal::BadConfiguration]);
+    tape.fill(&entry.id, "entry", part);
+    assert!(tape.engine.open_orders().is_empty());
+    let stop = tape.one_submitted();
+    tape.fill(&stop.id, "stop", part);
+    assert!(tape.engine.positions().is_empty());
+    tape.outputs.clear();
+    tape.handle(without());
+    assert_eq!(tape.refusals(), []);
+}
+
+#[test]
+fn an_entry_that_never_left_starts_no_pause() {
+    let mut tape = Tape::by_message(&[]);
+    let entry = tape.one_submitted();
+    let reason = engine::Cancellation::LeaseNotHeld;
+    tape.hear(&entry.id, News::Withheld { reason });
+    let told = tape.outputs.iter().any(
+        |output| matches!(output, Output::Order(order) if order.status == OrderStatus::Cancelled { reason }),
+    );
+    assert!(told && tape.engine.open_orders().is_empty(), "{:?}", tape.outputs);
+    let state = serde_json::to_value(tape.engine.snapshot()).unwrap();
+    assert!(state["assets"][0]["stoppedAt"].is_null(), "{state}");
+}
+
+#[test]
+fn quantities_and_prices_beyond_all_measure_are_refused() {
+    let (mut tape, entry, stop) = Tape::protected(&[]);
+    let fill = |quantity, price, fee| News::Fill(VenueFill { id: "odd".into(), quantity, price, fee });
+    let status = |quantity, filled, stop| {
+        let (standing, fills) = (Standing::Open, vec![]);
+        News::Status { standing, quantity, stop, filled, fills }
+    };
+    let (zero, one, most) = (Decimal::ZERO, Decimal::ONE, Decimal::MAX);
+    for news in [
+        News::Cancelled { filled: most },
+        News::Cancelled { filled: -one },
+        fill(most, one, zero),
+        fill(one, most, zero),
+        fill(one, one, most),
+        status(most, zero, None),
+        status(-one, zero, None),
+        status(one, most, None),
+        status(one, zero, Some(f64::NAN)),
+        status(one, zero, Some(-1.0)),
+    ] {
+        tape.outputs.clear();
+        tape.hear(&stop.id, news.clone());
+        assert_eq!(tape.refusals().len(), 1, "{news:?}");
+    }
+    tape.outputs.clear();
+    tape.read(most, &[]);
+    assert_eq!(tape.refusals(), [engine::Refusal::BadQuantity]);
+    assert_eq!(tape.engine.positions()[0].quantity, entry.quantity.normalize());
+}
+
+#[test]
+fn live_bars_quotes_and_timers_count_although_time_has_gone_on() {
+    let (mut tape, _, stop) = Tape::protected(&[("2020-05-01T16:05:03Z", Action::Close)]);
+    let end = "2020-05-01T16:00:00Z".parse().unwrap();
+    tape.now = end + SignedDuration::from_secs(3);
+    tape.handle(EventKind::Timer);
+    // A bar bears its end, and is made after it.
+    tape.now = end;
+    let bar = Bar { open: 50_000.0, high: 50_100.0, low: 49_900.0, close: 50_000.0, volume: 1.0 };
+    let asset = "BTC-USD".parse().unwrap();
+    tape.handle(EventKind::Bar { asset, timeframe: crds::Timeframe::H4, bar });
+    // So does a clock that was set back tell of time that has passed.
+    tape.handle(EventKind::Timer);
+    assert_eq!(tape.engine.market_time(), Some(end + SignedDuration::from_secs(3)));
+    tape.now = end + SignedDuration::from_secs(302);
+    tape.quote(1_000, 50_000.0, 50_002.0, 50_000.0, 50_002.0);
+    tape.later(1);
+    assert!(tape.commands().contains(&cancel(&stop.id)), "it was decided on");
+    tape.now = end + SignedDuration::from_secs(303);
+    tape.quote(500, 50_000.0, 50_002.0, 50_000.0, 50_002.0);
+    assert_eq!(tape.refusals(), []);
+    tape.now = end;
+    tape.quote(500, 50_000.0, 50_002.0, 50_000.0, 50_002.0);
+    assert_eq!(tape.refusals(), [engine::Refusal::TimeRunsBackwards], "a quote that another overtook");
+}
+
+#[test]
+fn an_order_that_nobody_knows_is_told_once_and_blocks_entries_while_it_is_there() {
+    let (mut tape, entry, stop) = Tape::protected(&[]);
+    let stranger = tape.id(Role::Exit, 99);
+    let told = |tape: &mut Tape| -> Vec<_> {
+        let outputs = std::mem::take(&mut tape.outputs).into_iter();
+        let found = outputs.filter_map(|output| match output {
+            Output::Discrepancy(found) => Some((found.kind, found.order)),
+            _ => None,
+        });
+        found.collect()
+    };
+    let disputed = |tape: &Tape| {
+        let state = serde_json::to_value(tape.engine.snapshot()).unwrap();
+        state["assets"][0]["desk"]["disputed"] == true
+    };
+    tape.now += SignedDuration::from_secs(1);
+    tape.read(entry.quantity, &[&stop.id, &stranger]);
+    assert_eq!(told(&mut tape), [(DiscrepancyKind::Order, Some(stranger.clone()))]);
+    tape.read(entry.quantity, &[&stop.id, &stranger]);
+    assert_eq!((told(&mut tape), disputed(&tape)), (vec![], true));
+    tape.read(entry.quantity, &[&stop.id]);
+    assert!(!disputed(&tape));
 }
