@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::venues::deliver;
 use super::{Driver, DriverError, Ports};
 use crate::journal::{Entry, JournalError};
 use crate::narrate::narrate;
@@ -23,6 +24,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A commit that takes so long is told of while it is waited for.
 const SLOW: Duration = Duration::from_secs(5);
+/// A live market is not kept waiting for longer by one attempt to commit: there are positions to be watched.
+const LIVE_PATIENCE: Duration = SLOW;
 /// A sign of life is given so often while a commit takes its time.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -64,8 +67,19 @@ impl Driver {
     async fn append(&mut self) -> Result<(), DriverError> {
         let view = View::of(&self.engine, &self.around, self.journal.seq_after(self.pending.len()));
         let began = Instant::now();
-        let append = self.journal.append(&self.pending, &self.engine, &view, self.around.generation);
-        if let Err(error) = patiently(&self.ports, append).await {
+        let Self { journal, pending, engine, ports, outbox, venues, around, .. } = self;
+        let live = venues.is_some();
+        let append = journal.append(pending, engine, &view, around.generation);
+        let append = patiently(ports, append, || deliver(venues, outbox.failing()));
+        let done = match live {
+            true => tokio::time::timeout(LIVE_PATIENCE, append).await.ok(),
+            false => Some(append.await),
+        };
+        let done = match done {
+            Some(done) => done,
+            None => Err(self.journal.give_up().await),
+        };
+        if let Err(error) = done {
             return self.hold(error);
         }
         if let Some(trouble) = self.trouble.take() {
@@ -83,11 +97,14 @@ impl Driver {
         self.ports.metrics.committed(&view, began.elapsed());
         self.ports.view.send_replace(Some(Arc::new(view)));
         self.release();
-        if self.pending.is_empty()
-            && self.journal.is_snapshot_due()
-            && let Err(error) = patiently(&self.ports, self.journal.snapshot(&self.engine)).await
-        {
-            return self.hold(error);
+        if self.pending.is_empty() && self.journal.is_snapshot_due() {
+            let snapshot = self.journal.snapshot(&self.engine);
+            // Everything is durable, and whatever waited for that has left.
+            if let Err(error) = patiently(&self.ports, snapshot, || ()).await {
+                return self.hold(error);
+            }
+            // It may have been told that this takes long.
+            self.publish();
         }
         Ok(())
     }
@@ -135,10 +152,12 @@ impl Driver {
     }
 }
 
-/// Waits for the journal and gives signs of life meanwhile: a slow disk is no dead loop.
+/// Waits for the journal and gives signs of life meanwhile: a slow disk is no dead loop. `leave` lets go of
+/// what does not wait for a write that takes as long as one that fails.
 async fn patiently(
     ports: &Ports,
     work: impl Future<Output = Result<(), JournalError>>,
+    mut leave: impl FnMut(),
 ) -> Result<(), JournalError> {
     let began = Instant::now();
     let mut told = false;
@@ -149,6 +168,7 @@ async fn patiently(
             done = &mut work => return done,
             () = tokio::time::sleep(BEAT) => ports.heartbeat.beat(),
         }
+        leave();
         if !told && began.elapsed() >= SLOW {
             told = true;
             warn!(seconds = began.elapsed().as_secs(), "the journal is slow: the market stands still");

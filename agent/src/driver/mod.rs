@@ -32,6 +32,8 @@ pub use heartbeat::Heartbeat;
 /// Events of one commit at most, and the longest that they may take: others run in between.
 const BATCH_EVENTS: usize = 1_024;
 const BATCH_TIME: Duration = Duration::from_millis(20);
+/// Events of a live market that wait for a journal which takes nothing, at most: there is memory for as many.
+const MOST_PENDING: usize = 100_000;
 
 /// Why a bot cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,12 @@ pub enum DriverError {
         /// The other's identity.
         holder: String,
     },
+    /// The venues' side is gone.
+    #[error(
+        "VenuesLost: nothing is heard from the venues any more; this process stops, and the next one asks what \
+         became of its orders"
+    )]
+    VenuesLost,
     /// A configuration has no hash.
     #[error("the configuration cannot be hashed: {0}")]
     Hash(#[from] serde_json::Error),
@@ -199,6 +207,11 @@ impl Driver {
         let mut held = None;
         loop {
             self.ports.heartbeat.beat();
+            let refused = self.refused_with.is_some_and(|before| self.open() < before);
+            if refused && self.trouble.is_none() {
+                info!("a position is closed; the refused configuration is tried again");
+                return Ok(Ended::Restart);
+            }
             if self.ports.exit_at_end && self.around.feed == FeedHealth::Finished && self.trouble.is_none() {
                 return Ok(Ended::EndOfData);
             }
@@ -207,6 +220,11 @@ impl Driver {
             }
             let open = self.open_gate().await?;
             let again = self.tried_again_at();
+            // A recorded market waits. A live one goes on, and what it does to positions must be seen.
+            let feeds = match self.is_live() {
+                true => self.pending.len() < MOST_PENDING,
+                false => open && again.is_none(),
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
@@ -222,18 +240,17 @@ impl Driver {
                     self.commit().await?;
                 }
                 () = self.ports.gate.changed() => {}
-                report = venues::next_report(&mut self.venues) => self.report(report).await?,
                 _ = tick.tick() => self.pass_time().await?,
-                delivery = next(&mut held, &mut feed), if open && feeding && again.is_none() => match delivery {
+                report = venues::next_report(&mut self.venues), if self.lease_told => match report {
+                    Some(report) => self.report(report).await?,
+                    None => return Err(DriverError::VenuesLost),
+                },
+                delivery = next(&mut held, &mut feed), if feeding && feeds => match delivery {
                     // A process that was frozen while it waited for this finds its lease old.
-                    Some(delivery) if !self.ports.gate.is_open() => held = Some(delivery),
+                    Some(delivery) if !self.is_live() && !self.ports.gate.is_open() => held = Some(delivery),
                     Some(delivery) => {
                         self.take(delivery, &mut feed)?;
                         self.commit().await?;
-                        if self.refused_with.is_some_and(|before| self.open() < before) {
-                            info!("a position is closed; the refused configuration is tried again");
-                            return Ok(Ended::Restart);
-                        }
                     }
                     None => feeding = false,
                 },
@@ -334,6 +351,7 @@ mod tests {
     use crate::fixtures::{Site, config, handled, identity, steps, view};
     use crate::gate::Holding;
     use crate::journal::{Place, Reader};
+    use sqlx::{Connection, Executor};
 
     fn plan(speed: f64) -> replay::Plan {
         replay::Plan { speed, on_end: crds::config::OnEnd::Hold, sources: Vec::new() }
@@ -473,6 +491,31 @@ mod tests {
         assert_eq!(running.await.unwrap().unwrap(), Ended::EndOfData);
         assert_eq!(view.borrow().as_ref().unwrap().account, engine.account());
         assert_eq!(Reader::open(&site.place).await.unwrap().trades(1_000).await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_slow_write_is_told_of_while_it_lasts_and_no_longer() {
+        let site = Site::postgres();
+        let (driver, mut view, _) = driver(&site.place, Gate::Local).await;
+        let (feed, deliveries) = mpsc::channel(1);
+        let (_sender, none, stop) = idle();
+        let running = tokio::spawn(driver.run(deliveries, none, stop.clone()));
+        let mut server = sqlx::PgConnection::connect(&site.server.as_ref().unwrap().url()).await.unwrap();
+        server.execute("BEGIN; LOCK TABLE snapshots").await.unwrap();
+        // The lease, and steps up to the first snapshot; nothing comes after it.
+        let (mut given, mut bars) = (1, steps());
+        while given < crate::journal::SNAPSHOT_EVERY {
+            let step = bars.next_step().unwrap().unwrap();
+            given += i64::try_from(step.events.len()).unwrap();
+            feed.send(Delivery::Step(step)).await.unwrap();
+        }
+        view.wait_for(|view| trouble(view) == Some("JournalSlow")).await.unwrap();
+        let shown = view.borrow().clone().unwrap();
+        assert_eq!((shown.events, shown.loop_health.as_str()), (given, "Degraded"));
+        server.execute("COMMIT").await.unwrap();
+        view.wait_for(|view| trouble(view).is_none()).await.unwrap();
+        stop.cancel();
+        assert_eq!(running.await.unwrap().unwrap(), Ended::Stopped);
     }
 
     #[tokio::test]
