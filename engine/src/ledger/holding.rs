@@ -61,8 +61,13 @@ pub(super) struct Booked {
 fn signed(side: Side, amount: Decimal) -> Decimal {
     match side {
         Side::Long => amount,
-        Side::Short => -amount,
+        Side::Short => negated(amount),
     }
+}
+
+/// Zero stays as it is: a negative one is not read back as it was written, and a journal would not be recovered.
+fn negated(amount: Decimal) -> Decimal {
+    if amount.is_zero() { amount } else { -amount }
 }
 
 fn times(a: Decimal, b: Decimal) -> Result<Decimal, LedgerError> {
@@ -112,8 +117,8 @@ impl Holding {
                 fees: plus(holding.fees, fill.fee)?,
             },
         };
-        let cash = plus(signed(fill.side, -amount), -fill.fee)?;
-        Ok(Booked { holding: Some(holding), cash, realized: -fill.fee, round_trip: None })
+        let cash = plus(signed(fill.side, negated(amount)), negated(fill.fee))?;
+        Ok(Booked { holding: Some(holding), cash, realized: negated(fill.fee), round_trip: None })
     }
 
     /// What is left after an exit.
@@ -135,13 +140,13 @@ impl Holding {
         let after = Self {
             side: self.side,
             quantity: left,
-            cost: plus(self.cost, -cost)?,
+            cost: plus(self.cost, negated(cost))?,
             opened: self.opened,
             closed: self.closed.with(fill)?,
             fees: plus(self.fees, fill.fee)?,
         };
-        let cash = plus(signed(self.side, amount), -fill.fee)?;
-        let realized = plus(signed(self.side, plus(amount, -cost)?), -fill.fee)?;
+        let cash = plus(signed(self.side, amount), negated(fill.fee))?;
+        let realized = plus(signed(self.side, plus(amount, negated(cost))?), negated(fill.fee))?;
         let round_trip = if left.is_zero() { Some(after.round_trip()?) } else { None };
         let holding = (!left.is_zero()).then_some(after);
         Ok(Booked { holding, cash, realized, round_trip })
@@ -149,9 +154,9 @@ impl Holding {
 
     fn round_trip(&self) -> Result<RoundTrip, LedgerError> {
         let Self { opened, closed, .. } = self;
-        let gain = |out: Decimal, paid: Decimal| Ok(signed(self.side, plus(out, -paid)?));
+        let gain = |out: Decimal, paid: Decimal| Ok(signed(self.side, plus(out, negated(paid))?));
         let gross: Decimal = gain(closed.base_amount, opened.base_amount)?;
-        let net = plus(gain(closed.amount, opened.amount)?, -self.fees)?;
+        let net = plus(gain(closed.amount, opened.amount)?, negated(self.fees))?;
         Ok(RoundTrip {
             quantity: opened.quantity.normalize(),
             entry_price: opened.price()?,

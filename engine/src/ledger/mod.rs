@@ -183,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn where_there_are_neither_fees_nor_gains_a_ledger_is_read_as_it_was_written() {
+        for side in [Side::Long, Side::Short] {
+            let mut ledger = ledger();
+            for (role, quantity) in [(Role::Entry, "1"), (Role::Exit, "0.5"), (Role::Exit, "0.5")] {
+                let trip = ledger
+                    .book(&fill(role, side, dec(quantity), Decimal::ONE, Decimal::ONE, Decimal::ZERO))
+                    .unwrap();
+                let written = serde_json::to_string(&ledger).unwrap();
+                let read: Ledger = serde_json::from_str(&written).unwrap();
+                assert_eq!(serde_json::to_string(&read).unwrap(), written, "{side:?}");
+                if let Some(trip) = trip {
+                    assert_eq!(format!("{} {}", trip.gross, trip.net), "0 0", "{side:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_and_changes_nothing() {
         let mut ledger = ledger();
         let one = Decimal::ONE;
