@@ -148,7 +148,7 @@ pub(super) fn validate(config: &BotConfig) -> Result<(), ConfigErrors> {
     check_risk(risk, &mut found);
     check_exits(exits, &mut found);
 
-    if found.0.is_empty() { Ok(()) } else { Err(ConfigErrors(found.0)) }
+    ConfigErrors::of(found.0).map_or(Ok(()), Err)
 }
 
 fn check_asset(config: &BotConfig, asset: &AssetConfig, found: &mut Found) {
