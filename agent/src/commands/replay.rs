@@ -12,8 +12,8 @@ use super::source::{Asked, Source, decision_id, reader};
 use super::{Failure, tables};
 use crate::journal::{Again, VERSION};
 
-const NO_SNAPSHOT: &str =
-    "from the events: the journal has no snapshot before it that a single version went on from";
+const NO_SNAPSHOT: &str = "from the events: not made again; that takes --journal, and in it a snapshot from before that a single version \
+     went on from";
 const REMOVED: &str = "from the events: timers and quotes from before it were removed, and those that are left \
                        make another decision, which says nothing";
 
